@@ -1,1 +1,3 @@
-//! GStreamer plug-in.
+//! GStreamer plug-in `fmp4ws`.
+#![forbid(unsafe_code)]
+pub mod mp4;
