@@ -1,2 +1,70 @@
-//! The orchestrator.
-fn main() {}
+//! `valkka`: spawns, supervises and shows camera pipelines that share frames between processes.
+//!
+//! It is the frontend of every process and touches no frame itself. This file parses, dispatches, prints and exits;
+//! [`run`] tells what happens in between.
+
+mod camera;
+mod cli;
+mod demo;
+mod health;
+mod log;
+mod mask;
+mod process;
+mod requirements;
+mod rtsp_server;
+mod run;
+mod runtime_dir;
+mod status;
+mod supervisor;
+mod template;
+mod watch;
+mod web;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command};
+
+const FAILED: u8 = 1;
+/// As clap says it as well.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::init(cli.verbose);
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("valkka: {}", mask::mask(&format!("{error:#}")));
+            let usage = error.is::<camera::CameraError>();
+            ExitCode::from(if usage { WRONG_USAGE } else { FAILED })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Run(options) => {
+            let cameras = camera::parse_all(&options.cameras)?;
+            asynchronously(run::run(options, cameras))
+        }
+        Command::Demo(options) => asynchronously(demo::demo(options)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "valkka", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Exec { parent, command } => {
+            let (program, args) = command.split_first().expect("clap requires one");
+            Err(process::exec::exec(parent, program, args)).with_context(|| program.display().to_string())
+        }
+        Command::RtspServer(options) => demo::serve(&options),
+    }
+}
+
+/// Two threads are plenty: they pass on bytes and wait.
+fn asynchronously(task: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().context("no thread can be started")?.block_on(task)
+}

@@ -1,0 +1,164 @@
+//! Takes credentials out of text, before anybody sees it.
+//!
+//! Every line that a process prints, every reason, every URI that is logged or answered goes through [`mask`]. It
+//! knows the forms in which cameras' passwords travel: the user info of a URI, query parameters, `Authorization`
+//! headers, element properties. In doubt it hides too much: a hidden host name is a nuisance, a shown password is not.
+
+/// Keys whose value is nobody's business, in a URI's query, in JSON or as an element's property.
+const SECRET_KEYS: [&str; 10] =
+    ["password", "passwd", "passphrase", "pwd", "pass", "user-pw", "token", "secret", "api_key", "apikey"];
+
+const MASK: &str = "***";
+
+/// The text without its credentials: `rtsp://admin:12345@cam/1` becomes `rtsp://***@cam/1`.
+pub fn mask(text: &str) -> String {
+    mask_authorization(&mask_keys(&mask_user_info(text)))
+}
+
+/// Whether a URI carries a password that would stand in an argument list for all to see.
+pub fn has_password(uri: &str) -> bool {
+    let user_info = uri.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    user_info.is_some_and(|(user, _)| user.contains(':')) || mask_keys(uri) != uri
+}
+
+/// Whatever stands between `://` and the last `@` of the same word. Passwords that hold `/`, `?` or `@` themselves
+/// (wrong, but common) are covered; a path with an `@` loses its host name.
+fn mask_user_info(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        out.push_str(before);
+        let end = after.find(ends_word).unwrap_or(after.len());
+        let word = &after[..end];
+        // A second URI in the same word (`a://x,b://y@z`) is looked at on its own.
+        let end = word.find("://").map_or(end, |next| word[..next].rfind(|c: char| !c.is_alphanumeric()).unwrap_or(0));
+        match after[..end].rfind('@') {
+            Some(at) => {
+                out.push_str(MASK);
+                out.push_str(&after[at..end]);
+            }
+            None => out.push_str(&after[..end]),
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')
+}
+
+/// The value behind `key=`, `key: ` or `"key":"`.
+fn mask_keys(text: &str) -> String {
+    // Lower-casing ASCII only keeps every byte where it is, so that places found here hold in `text`.
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    while let Some((start, end)) = next_value(&lower, done) {
+        out.push_str(&text[done..start]);
+        out.push_str(MASK);
+        done = end;
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+/// Where the next secret value begins and ends, at or after `from`.
+fn next_value(lower: &str, from: usize) -> Option<(usize, usize)> {
+    let mut at = from;
+    while at < lower.len() {
+        let key = |key: &&str| lower[at..].find(key).map(|found| (at + found, key.len()));
+        // The longest key at the earliest place: `password`, not `pass`.
+        let (start, len) = SECRET_KEYS.iter().filter_map(key).min_by_key(|&(start, len)| (start, usize::MAX - len))?;
+        let alone = !lower[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
+        if let Some(value) = alone.then(|| value_after(lower, start + len)).flatten() {
+            return Some(value);
+        }
+        at = start + len;
+    }
+    None
+}
+
+/// `=` or `:` with quotes and a blank around it, and then the value, which a separator ends.
+fn value_after(lower: &str, end_of_key: usize) -> Option<(usize, usize)> {
+    let after = lower[end_of_key..].trim_start_matches(['"', '\'', '\\']);
+    let value = after.strip_prefix(['=', ':'])?.trim_start_matches([' ', '"', '\'', '\\']);
+    let len = value
+        .find(|c: char| ends_word(c) || matches!(c, '&' | ',' | ';' | '\\' | '}' | '#'))
+        .unwrap_or(value.len());
+    let start = lower.len() - value.len();
+    (len > 0).then_some((start, start + len))
+}
+
+/// `Authorization: Digest ...` up to the end of the line.
+fn mask_authorization(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    while let Some(found) = lower[done..].find("authorization:") {
+        let value = done + found + "authorization:".len();
+        let end = lower[value..].find(['\n', '\r']).map_or(text.len(), |line| value + line);
+        out.push_str(&text[done..value]);
+        out.push(' ');
+        out.push_str(MASK);
+        done = end;
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_info_of_a_uri_is_masked() {
+        assert_eq!(mask("rtsp://admin:12345@10.0.0.4:554/live"), "rtsp://***@10.0.0.4:554/live");
+        assert_eq!(mask("rtsp://admin@cam/1"), "rtsp://***@cam/1");
+        assert_eq!(mask("location=\"rtsp://u:p@cam/1\" latency=0"), "location=\"rtsp://***@cam/1\" latency=0");
+    }
+
+    #[test]
+    fn passwords_with_separators_in_them_do_not_leak() {
+        assert_eq!(mask("rtsp://admin:p@ss@cam/1"), "rtsp://***@cam/1");
+        assert_eq!(mask("rtsp://admin:12/34?5@cam/1"), "rtsp://***@cam/1");
+        assert_eq!(mask("rtsp://admin:a%40b@cam/1"), "rtsp://***@cam/1");
+    }
+
+    #[test]
+    fn every_uri_of_a_line_is_masked() {
+        assert_eq!(mask("from rtsp://a:b@c to http://d:e@f, then"), "from rtsp://***@c to http://***@f, then");
+        assert_eq!(mask("rtsp://cam/1,rtsp://a:b@cam/2"), "rtsp://cam/1,rtsp://***@cam/2");
+    }
+
+    #[test]
+    fn query_parameters_properties_and_json_are_masked() {
+        assert_eq!(mask("rtsp://cam/user=admin&password=12345&ch=1"), "rtsp://cam/user=admin&password=***&ch=1");
+        assert_eq!(mask("http://cam/s?usr=a&PWD=x#y"), "http://cam/s?usr=a&PWD=***#y");
+        assert_eq!(mask("rtspsrc user-id=a user-pw=hush latency=0"), "rtspsrc user-id=a user-pw=*** latency=0");
+        assert_eq!(mask(r#"{"user":"a","password":"b c"}"#), r#"{"user":"a","password":"*** c"}"#);
+        assert_eq!(mask("Password: hush"), "Password: ***");
+    }
+
+    #[test]
+    fn authorization_headers_are_masked_to_the_end_of_the_line() {
+        assert_eq!(mask("Authorization: Basic YWRt\nHost: cam"), "Authorization: ***\nHost: cam");
+    }
+
+    #[test]
+    fn text_without_credentials_stays_as_it_is() {
+        for text in ["rtsp://cam/1", "a@b", "bypass=true", "compass: north", "", "password", "ERROR: no picture", "ü://é"] {
+            assert_eq!(mask(text), text);
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_uri_is_noticed() {
+        assert!(has_password("rtsp://admin:12345@cam/1"));
+        assert!(has_password("rtsp://cam/user=admin&password=12345"));
+        assert!(!has_password("rtsp://admin@cam/1"));
+        assert!(!has_password("rtsp://cam:554/1"));
+    }
+}

@@ -1,0 +1,114 @@
+//! What a process prints, line by line.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::mask::mask;
+
+/// A line longer than this is cut: a process that never ends its line must not fill our memory.
+const LONGEST_LINE: usize = 256 * 1024;
+/// How many lines are remembered of each process.
+const REMEMBERED: usize = 50;
+
+/// Calls `on_line` with each line of `from`, until it ends. Line ends are `\n` and `\r` (progress bars).
+pub async fn for_each_line(mut from: impl AsyncRead + Unpin, mut on_line: impl FnMut(&str)) {
+    let mut line = Vec::new();
+    let mut chunk = [0; 8192];
+    // An error of a pipe is its end.
+    while let Ok(len @ 1..) = from.read(&mut chunk).await {
+        for &byte in &chunk[..len] {
+            if byte == b'\n' || byte == b'\r' {
+                finish(&mut line, &mut on_line);
+            } else if line.len() < LONGEST_LINE {
+                line.push(byte);
+            }
+        }
+    }
+    finish(&mut line, &mut on_line);
+}
+
+fn finish(line: &mut Vec<u8>, on_line: &mut impl FnMut(&str)) {
+    if !line.is_empty() {
+        on_line(String::from_utf8_lossy(line).trim_end());
+        line.clear();
+    }
+}
+
+/// The last lines of one run of a process, masked: they tell why it ended.
+#[derive(Debug, Default)]
+pub struct LastLines(Mutex<VecDeque<String>>);
+
+impl LastLines {
+    /// Remembers a line, and hands it back as it may be shown.
+    pub fn remember(&self, line: &str) -> String {
+        let line = mask(line);
+        let mut lines = self.0.lock().expect("nothing panics under this lock");
+        if lines.len() == REMEMBERED {
+            lines.pop_front();
+        }
+        lines.push_back(line.clone());
+        line
+    }
+
+    /// The line that says most about a failure: the first error, or the last line of all.
+    pub fn complaint(&self) -> Option<String> {
+        let lines = self.0.lock().expect("nothing panics under this lock");
+        let error = lines.iter().find(|line| is_error(line));
+        error.or(lines.back()).map(|line| shorten(line))
+    }
+}
+
+fn is_error(line: &str) -> bool {
+    let line = line.trim_start();
+    ["error", "fatal", "panicked"].iter().any(|word| line.get(..word.len()).is_some_and(|l| l.eq_ignore_ascii_case(word)))
+}
+
+/// `ERROR: from element /GstPipeline:pipeline0/GstRTSPSrc:camera: Could not connect.` is about `Could not connect.`
+fn shorten(line: &str) -> String {
+    let line = line.strip_prefix("ERROR: from element ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, m)| m);
+    line.strip_prefix("ERROR: ").unwrap_or(line).chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(text: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for_each_line(text, |line| lines.push(line.to_owned())).await;
+        lines
+    }
+
+    #[tokio::test]
+    async fn lines_come_one_by_one_also_the_last_and_the_broken() {
+        assert_eq!(lines(b"a\nb c \r\n\n\rd").await, ["a", "b c", "d"]);
+        assert_eq!(lines(b"\xff\n").await, ["\u{fffd}"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_cut() {
+        let text = vec![b'x'; LONGEST_LINE + 100];
+        assert_eq!(lines(&text).await[0].len(), LONGEST_LINE);
+    }
+
+    #[test]
+    fn the_first_error_is_the_reason_and_holds_no_password() {
+        let last = LastLines::default();
+        last.remember("Setting pipeline to PLAYING ...");
+        last.remember("ERROR: from element /GstPipeline:pipeline0/GstRTSPSrc:camera: No rtsp://u:p@cam/ here.");
+        last.remember("ERROR: pipeline doesn't want to preroll.");
+        last.remember("Freeing pipeline ...");
+        assert_eq!(last.complaint().unwrap(), "No rtsp://***@cam/ here.");
+    }
+
+    #[test]
+    fn without_an_error_the_last_line_has_to_do() {
+        let last = LastLines::default();
+        assert_eq!(last.complaint(), None);
+        for number in 0..REMEMBERED + 5 {
+            last.remember(&format!("line {number}"));
+        }
+        assert_eq!(last.complaint().unwrap(), format!("line {}", REMEMBERED + 4));
+    }
+}

@@ -1,0 +1,394 @@
+//! The board on which everything is written that is known now: cameras, processes, what they found.
+//!
+//! Keepers, the watch and the analyser's messages write here; `/api/status` and `/api/events` read. What is written
+//! here is masked already.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+use crate::{
+    camera::Camera,
+    health::{Health, State, Verdict},
+    process::{Kind, Spec},
+};
+
+/// A page that is further behind than this loses events, and gets the whole status instead.
+const EVENTS_KEPT: usize = 512;
+
+/// Answer of `/api/status`, and value of a `status` event.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub cameras: Vec<CameraStatus>,
+    pub processes: Vec<ProcessStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CameraStatus {
+    pub name: String,
+    pub state: State,
+    /// Since when, in seconds of Unix time.
+    pub since: f64,
+    /// Why it is not live.
+    pub reason: Option<String>,
+    /// Where its picture comes from, without credentials.
+    pub source: String,
+    /// Frames a second.
+    pub fps: f64,
+    /// How old the newest frame is that somebody has seen.
+    pub age_ms: Option<u64>,
+    /// Browsers that watch it.
+    pub viewers: u64,
+    /// How many objects the newest analysed frame shows.
+    pub objects: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessStatus {
+    pub name: String,
+    pub camera: Option<String>,
+    pub kind: Kind,
+    pub pid: Option<u32>,
+    pub state: ProcessState,
+    /// Since when, in seconds of Unix time.
+    pub since: f64,
+    /// Why it was started again the last time.
+    pub reason: Option<String>,
+    pub restarts: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessState {
+    Starting,
+    Running,
+    /// Has ended, and is started again after a pause.
+    Waiting,
+    Stopping,
+    Stopped,
+}
+
+/// What the analyser says of one frame: the part that the orchestrator looks at. The rest passes through.
+#[derive(Debug, Deserialize)]
+struct Detections<'a> {
+    camera: &'a str,
+    age_ms: Option<f64>,
+    #[serde(borrow, default)]
+    objects: Vec<&'a RawValue>,
+}
+
+/// Everything that is known, and those who want to know.
+#[derive(Debug)]
+pub struct Board {
+    known: Mutex<Known>,
+    events: broadcast::Sender<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    cameras: Vec<CameraEntry>,
+    processes: Vec<ProcessStatus>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { known: Mutex::default(), events: broadcast::Sender::new(EVENTS_KEPT) }
+    }
+}
+
+#[derive(Debug)]
+struct CameraEntry {
+    name: String,
+    source: String,
+    health: Health,
+    since: f64,
+    viewers: u64,
+    objects: usize,
+    /// Age of the newest frame when the analyser spoke of it, and when that was.
+    age: Option<(f64, Instant)>,
+}
+
+impl Board {
+    pub fn add_camera(&self, camera: &Camera) {
+        self.lock().cameras.push(CameraEntry {
+            name: camera.name.clone(),
+            source: camera.source.to_string(),
+            health: Health::new(),
+            since: unix_now(),
+            viewers: 0,
+            objects: 0,
+            age: None,
+        });
+        self.tell_status();
+    }
+
+    /// Each event as the text of one message, from now on.
+    pub fn events(&self) -> broadcast::Receiver<Arc<str>> {
+        self.events.subscribe()
+    }
+
+    /// A `status` event with everything that is known now.
+    pub fn status_event(&self) -> Arc<str> {
+        event("status", &self.status())
+    }
+
+    pub fn status(&self) -> Status {
+        let known = self.lock();
+        Status { cameras: known.cameras.iter().map(CameraEntry::status).collect(), processes: known.processes.clone() }
+    }
+
+    pub fn has_camera(&self, name: &str) -> bool {
+        self.lock().cameras.iter().any(|camera| camera.name == name)
+    }
+
+    pub fn camera_names(&self) -> Vec<String> {
+        self.lock().cameras.iter().map(|camera| camera.name.clone()).collect()
+    }
+
+    // What happens to processes.
+
+    pub fn add_process(&self, spec: &Spec) {
+        self.lock().processes.push(ProcessStatus {
+            name: spec.name.clone(),
+            camera: spec.camera.clone(),
+            kind: spec.kind,
+            pid: None,
+            state: ProcessState::Starting,
+            since: unix_now(),
+            reason: None,
+            restarts: 0,
+        });
+    }
+
+    pub fn process_runs(&self, name: &str, pid: u32) {
+        self.process(name, ProcessState::Running, |process| process.pid = Some(pid));
+        self.capture_of(name, |health| health.capture_runs(Instant::now()));
+    }
+
+    pub fn process_stops(&self, name: &str) {
+        self.process(name, ProcessState::Stopping, |_| ());
+    }
+
+    /// It is not running, and will be started again.
+    pub fn process_waits(&self, name: &str, reason: &str, failed: bool) {
+        self.process(name, ProcessState::Waiting, |process| {
+            process.pid = None;
+            process.reason = Some(reason.to_owned());
+            process.restarts += 1;
+        });
+        self.capture_of(name, |health| health.capture_ended(reason, failed));
+    }
+
+    pub fn process_stopped(&self, name: &str) {
+        self.process(name, ProcessState::Stopped, |process| process.pid = None);
+    }
+
+    /// Why a process has ended, if it is not running any more, or not yet again.
+    pub fn failure_of(&self, name: &str) -> Option<String> {
+        let known = self.lock();
+        let process = known.processes.iter().find(|process| process.name == name)?;
+        if process.state == ProcessState::Waiting { process.reason.clone() } else { None }
+    }
+
+    fn process(&self, name: &str, state: ProcessState, change: impl FnOnce(&mut ProcessStatus)) {
+        if let Some(process) = self.lock().processes.iter_mut().find(|process| process.name == name) {
+            (process.state, process.since) = (state, unix_now());
+            change(process);
+        }
+        self.tell_status();
+    }
+
+    /// If the process is a capture: its camera's health.
+    fn capture_of(&self, process: &str, change: impl FnOnce(&mut Health)) {
+        let camera = {
+            let known = self.lock();
+            let captures = known.processes.iter().find(|p| p.name == process && p.kind == Kind::Capture);
+            captures.and_then(|process| process.camera.clone())
+        };
+        if let Some(camera) = camera {
+            self.camera(&camera, |entry| change(&mut entry.health));
+        }
+    }
+
+    // What is known of frames.
+
+    /// A line of the analyser; `false` if it is not one of its messages.
+    pub fn analysed(&self, line: &str) -> bool {
+        let Ok(detections) = serde_json::from_str::<Detections>(line) else { return false };
+        let now = Instant::now();
+        let known = self.camera(detections.camera, |entry| {
+            entry.objects = detections.objects.len();
+            entry.age = detections.age_ms.map(|age| (age, now));
+            entry.health.analysed(now);
+        });
+        if known {
+            let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+            self.tell(|| event("detections", &value));
+        }
+        known
+    }
+
+    /// What the web process counts: frames since it was started, and viewers now.
+    pub fn served(&self, camera: &str, frames: u64, viewers: u64) {
+        self.camera(camera, |entry| {
+            entry.viewers = viewers;
+            entry.health.served(Instant::now(), frames);
+        });
+    }
+
+    /// Once a second: what ought to be done with this camera's capture process.
+    pub fn tick(&self, camera: &str) -> Verdict {
+        let mut verdict = Verdict::Fine;
+        self.camera(camera, |entry| {
+            verdict = entry.health.tick(Instant::now());
+            if entry.health.state() != State::Live {
+                (entry.objects, entry.age) = (0, None);
+            }
+        });
+        verdict
+    }
+
+    /// Changes a camera and tells everybody if its state became another. `false` if there is no such camera.
+    fn camera(&self, name: &str, change: impl FnOnce(&mut CameraEntry)) -> bool {
+        let mut known = self.lock();
+        let Some(entry) = known.cameras.iter_mut().find(|camera| camera.name == name) else { return false };
+        let before = entry.health.state();
+        change(entry);
+        let (after, reason) = (entry.health.state(), entry.health.reason().map(str::to_owned));
+        if before == after {
+            return true;
+        }
+        entry.since = unix_now();
+        drop(known);
+        match (after, reason) {
+            (State::Live, _) => info!("{name} is live"),
+            (State::Stalled, reason) => warn!("{name} has stalled: {}", reason.unwrap_or_default()),
+            (State::Lost, reason) => warn!("{name} is lost: {}", reason.unwrap_or_default()),
+            (State::Connecting, _) => info!("{name} is connecting"),
+        }
+        self.tell_status();
+        true
+    }
+
+    /// A line that a process has printed, masked.
+    pub fn log(&self, process: &str, line: &str) {
+        self.tell(|| event("log", &json!({ "process": process, "line": line })));
+    }
+
+    pub fn tell_status(&self) {
+        self.tell(|| self.status_event());
+    }
+
+    fn tell(&self, event: impl FnOnce() -> Arc<str>) {
+        if self.events.receiver_count() > 0 {
+            // Nobody listens any more: then nobody needs it.
+            let _ = self.events.send(event());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl CameraEntry {
+    fn status(&self) -> CameraStatus {
+        let since_seen = |at: Instant| at.elapsed().as_secs_f64() * 1000.0;
+        let age = match self.age {
+            Some((age, at)) => Some(age + since_seen(at)),
+            None => self.health.last_frame().map(since_seen),
+        };
+        CameraStatus {
+            name: self.name.clone(),
+            state: self.health.state(),
+            since: self.since,
+            reason: self.health.reason().map(str::to_owned),
+            source: self.source.clone(),
+            fps: (self.health.fps() * 10.0).round() / 10.0,
+            age_ms: age.map(|age| age.max(0.0).round() as u64),
+            viewers: self.viewers,
+            objects: self.objects,
+        }
+    }
+}
+
+fn event(kind: &str, value: &impl Serialize) -> Arc<str> {
+    #[derive(Serialize)]
+    struct Event<'a, T> {
+        r#type: &'a str,
+        value: &'a T,
+    }
+    serde_json::to_string(&Event { r#type: kind, value }).expect("strings and numbers become JSON").into()
+}
+
+fn unix_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::Source;
+
+    fn board() -> Board {
+        let source = Source::Rtsp("rtsp://u:p@cam/1".into());
+        let board = Board::default();
+        board.add_camera(&Camera { name: "lobby".into(), source });
+        for (name, kind) in [("lobby.capture", Kind::Capture), ("lobby.web", Kind::Web)] {
+            board.add_process(&Spec {
+                name: name.into(),
+                camera: Some("lobby".into()),
+                kind,
+                program: "true".into(),
+                args: Vec::new(),
+                env: Vec::new(),
+                on_line: None,
+            });
+        }
+        board
+    }
+
+    #[test]
+    fn detections_make_a_camera_live_and_pass_through_unchanged() {
+        let board = board();
+        let mut events = board.events();
+        let line = r#"{"v":1,"camera":"lobby","pts":12345678901234567890,"age_ms":12.5,"objects":[{"id":1}],"new":{}}"#;
+        assert!(board.analysed(line));
+        let camera = &board.status().cameras[0];
+        assert_eq!((camera.state, camera.objects), (State::Live, 1));
+        assert!(events.try_recv().unwrap().starts_with(r#"{"type":"status""#));
+        assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"detections","value":{line}}}"#));
+    }
+
+    #[test]
+    fn other_lines_are_not_detections() {
+        let board = board();
+        assert!(!board.analysed("hello"));
+        assert!(!board.analysed(r#"{"camera":"nobody","objects":[]}"#));
+        assert_eq!(board.status().cameras[0].state, State::Connecting);
+    }
+
+    #[test]
+    fn only_the_capture_process_loses_a_camera() {
+        let board = board();
+        board.process_runs("lobby.web", 42);
+        board.process_waits("lobby.web", "killed", true);
+        assert_eq!(board.status().cameras[0].state, State::Connecting);
+        board.process_waits("lobby.capture", "killed", true);
+        let status = board.status();
+        assert_eq!((status.cameras[0].state, status.cameras[0].reason.as_deref()), (State::Lost, Some("killed")));
+        assert_eq!((status.processes[1].restarts, status.processes[1].state), (1, ProcessState::Waiting));
+    }
+
+    #[test]
+    fn the_status_holds_no_password() {
+        let text = serde_json::to_string(&board().status()).unwrap();
+        assert!(text.contains("rtsp://***@cam/1"), "{text}");
+    }
+}

@@ -1,0 +1,82 @@
+//! All processes of the orchestrator: starts them, passes orders on, stops them in the right order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    process::{Keeper, Kind, Order, Spec, spawner::Spawner},
+    status::Board,
+};
+
+/// Owns a task for each process. [`Supervisor::stop`] it: dropping it kills at once.
+#[derive(Debug)]
+pub struct Supervisor {
+    spawner: Spawner,
+    board: Arc<Board>,
+    hurry: watch::Sender<bool>,
+    kept: BTreeMap<String, Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    kind: Kind,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub fn new(spawner: Spawner, board: Arc<Board>) -> Self {
+        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new() }
+    }
+
+    /// Starts a process, and from now on keeps it running.
+    pub fn start(&mut self, spec: Spec) {
+        let (orders, received) = mpsc::channel(4);
+        let (name, kind) = (spec.name.clone(), spec.kind);
+        self.board.add_process(&spec);
+        let keeper = Keeper {
+            spec,
+            spawner: self.spawner.clone(),
+            board: self.board.clone(),
+            orders: received,
+            hurry: self.hurry.subscribe(),
+        };
+        self.kept.insert(name, Kept { kind, orders, task: tokio::spawn(keeper.keep()) });
+    }
+
+    /// Has a process stopped and started anew. Nothing happens if it has orders enough already.
+    pub fn restart(&self, name: &str, reason: String) {
+        if let Some(kept) = self.kept.get(name) {
+            let _ = kept.orders.try_send(Order::Restart(reason));
+        }
+    }
+
+    /// From now on stopping is killing. May be called while [`Supervisor::stop`] runs.
+    pub fn hurry(&self) -> impl Fn() + Send + Sync + use<> {
+        let hurry = self.hurry.clone();
+        move || {
+            hurry.send_replace(true);
+        }
+    }
+
+    /// Stops all processes, those first that depend on others. When this returns, none is left.
+    pub async fn stop(self) {
+        let mut kept: Vec<_> = self.kept.into_values().collect();
+        for stage in 0..Kind::STOP_STAGES {
+            let (now, later) = kept.into_iter().partition(|kept| kept.kind.stop_stage() == stage);
+            kept = later;
+            let now: Vec<Kept> = now;
+            for kept in &now {
+                let _ = kept.orders.send(Order::Stop).await;
+            }
+            for kept in now {
+                // A task that panicked has dropped its child, which killed it.
+                let _ = kept.task.await;
+            }
+        }
+    }
+}
