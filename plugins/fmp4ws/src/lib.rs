@@ -1,3 +1,50 @@
-//! GStreamer plug-in `fmp4ws`.
+//! GStreamer plug-in `fmp4ws`: pipelines to browsers, as fragmented MP4 over WebSocket.
+//!
+//! For whoever has a pipeline and wants it on a page, with `gst-launch-1.0` or in an application; `valkka` runs one
+//! [`fmp4wssink`] for each camera. It knows MP4 boxes and sockets, and nothing of shared memory.
+//!
+//! ```text
+//!   muxer ─► fmp4wssink ( intake ─► mp4::Parser ) ─► Stream ─► Queue ─► session ─► browser
+//!                                                      │        one for each viewer
+//!                 pipeline's streaming thread          │        the server's thread
+//! ```
+//!
+//! The protocol is drawn in `protocol.rs`, what a viewer gets when it is slow in `queue.rs`, what its times mean in `clock.rs`.
 #![forbid(unsafe_code)]
+
+use gst::glib;
+
+mod clock;
+mod fmp4wssink;
+mod intake;
 pub mod mp4;
+mod protocol;
+mod queue;
+mod routes;
+mod server;
+mod session;
+mod stream;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    fmp4wssink::register(plugin)
+}
+
+#[expect(missing_docs, reason = "the macro writes items without")]
+mod plugin {
+    use super::plugin_init;
+
+    gst::plugin_define!(
+        fmp4ws,
+        env!("CARGO_PKG_DESCRIPTION"),
+        plugin_init,
+        concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+        "MIT/X11",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_REPOSITORY"),
+        env!("BUILD_REL_DATE")
+    );
+}
+
+/// For programs that link the plug-in instead of loading it.
+pub use plugin::plugin_register_static;

@@ -80,13 +80,21 @@ fn mpeg4_audio(esds: &Esds) -> String {
 /// Codecs are compared by family, as go2rtc does: players list a few profiles of each and play the others as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
+    /// avc1, avc3
     H264,
+    /// hvc1, hev1
     H265,
+    /// av01
     Av1,
+    /// vp09
     Vp9,
+    /// mp4a, but not MP3 in it
     Aac,
+    /// opus
     Opus,
+    /// flac
     Flac,
+    /// mp3, or mp4a.6B
     Mp3,
 }
 

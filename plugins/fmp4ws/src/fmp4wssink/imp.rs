@@ -1,0 +1,316 @@
+use super::CAT;
+use crate::intake::Intake;
+use crate::server::{self, Address, Place, Wish};
+use crate::stream::{Limits, Notice, Stream};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const DEFAULT_STREAM_NAME: &str = "stream";
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u32 = 8080;
+const DEFAULT_MAX_VIEWERS: u32 = 256;
+const DEFAULT_MAX_QUEUE_BYTES: u32 = 4 << 20;
+
+/// A keyframe costs bandwidth for everybody: viewers that come together share one.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Viewers that read get their last fragments when the element stops; those that do not are not waited for.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+struct Settings {
+    stream_name: String,
+    host: String,
+    port: u32,
+    socket_path: Option<String>,
+    max_viewers: u32,
+    max_queue_bytes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stream_name: DEFAULT_STREAM_NAME.into(),
+            host: DEFAULT_HOST.into(),
+            port: DEFAULT_PORT,
+            socket_path: None,
+            max_viewers: DEFAULT_MAX_VIEWERS,
+            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+        }
+    }
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Stopped,
+    Started(Started),
+}
+
+struct Started {
+    stream: Arc<Stream>,
+    place: Place,
+}
+
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::Fmp4WsSink)]
+pub struct Fmp4WsSink {
+    /// Name of the stream, by which viewers ask for it: `/api/ws?src=NAME`
+    #[property(name = "stream-name", type = String, get = Self::stream_name, set = Self::set_stream_name,
+        blurb = "Name by which viewers ask for the stream (/api/ws?src=NAME); unique among the sinks that share a listener",
+        default = Some(DEFAULT_STREAM_NAME), mutable_ready)]
+    #[property(name = "host", type = String, get = |sink: &Self| sink.settings().host.clone(),
+        set = |sink: &Self, host: String| sink.settings().host = host,
+        blurb = "Address or name to listen on; 0.0.0.0 for all networks",
+        default = Some(DEFAULT_HOST), mutable_ready)]
+    #[property(name = "port", type = u32, get = Self::port, set = |sink: &Self, port: u32| sink.settings().port = port,
+        blurb = "TCP port to listen on; 0 picks a free one, and the property then tells which (and notifies)",
+        minimum = 0, maximum = 65535, default = DEFAULT_PORT, mutable_ready)]
+    #[property(name = "socket-path", type = Option<String>, get = |sink: &Self| sink.settings().socket_path.clone(),
+        set = Self::set_socket_path,
+        blurb = "Listen on this Unix socket instead of host and port, for instance behind a proxy",
+        mutable_ready)]
+    #[property(name = "max-viewers", type = u32, get = |sink: &Self| sink.settings().max_viewers,
+        set = |sink: &Self, max: u32| sink.settings().max_viewers = max,
+        blurb = "Viewers at the same time; 0 for any number",
+        default = DEFAULT_MAX_VIEWERS, mutable_ready)]
+    #[property(name = "max-queue-bytes", type = u32, get = |sink: &Self| sink.settings().max_queue_bytes,
+        set = |sink: &Self, max: u32| sink.settings().max_queue_bytes = max,
+        blurb = "Bytes that may wait for one viewer; with more it skips to the next keyframe",
+        minimum = 1, default = DEFAULT_MAX_QUEUE_BYTES, mutable_ready)]
+    settings: Mutex<Settings>,
+    #[property(name = "viewers", type = u32, get = Self::viewers,
+        blurb = "Viewers at this moment (notifies)")]
+    state: Mutex<State>,
+    intake: Mutex<Option<Intake>>,
+    keyframe_asked: Mutex<Option<Instant>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for Fmp4WsSink {
+    const NAME: &'static str = "GstFmp4WsSink";
+    type Type = super::Fmp4WsSink;
+    type ParentType = gst::Bin;
+}
+
+impl ObjectImpl for Fmp4WsSink {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            // The derive knows no structures.
+            let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats").read_only().blurb(
+                "Figures: mime, width, height, fragments, keyframes, frames, bytes, inits, eos, and for each of the \
+                 viewers id, ext, seconds, sent-fragments, sent-bytes, queue-bytes, dropped-frames, dropped-bytes",
+            );
+            Fmp4WsSink::derived_properties().iter().cloned().chain([stats.build()]).collect()
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        self.derived_set_property(id, value, pspec);
+    }
+
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" { self.stats().to_value() } else { self.derived_property(id, pspec) }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let bin = self.obj();
+        let intake = Intake::new("intake");
+        bin.add(&intake).expect("a new bin takes any element");
+        let template = bin.pad_template("sink").expect("the class has this template");
+        let target = intake.static_pad("sink").expect("a base sink has this pad");
+        let pad = gst::GhostPad::builder_from_template_with_target(&template, &target);
+        bin.add_pad(&pad.expect("both are sink pads").build()).expect("a new bin has no pad of this name");
+        *lock(&self.intake) = Some(intake);
+    }
+}
+
+impl GstObjectImpl for Fmp4WsSink {}
+
+impl ElementImpl for Fmp4WsSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Fragmented MP4 over WebSocket sink",
+                "Sink/Network",
+                "Serves fragmented MP4 (mp4mux fragment-duration=1 streamable=true) to any number of browsers over \
+                 WebSocket, in go2rtc's protocol, with a page that plays it",
+                "Valkka contributors",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<[gst::PadTemplate; 1]> = LazyLock::new(|| {
+            let caps = super::mp4_caps();
+            let template = gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &caps);
+            [template.expect("the template is valid")]
+        });
+        TEMPLATES.as_ref()
+    }
+
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::NullToReady {
+            self.open().map_err(|error| {
+                gst::element_imp_error!(self, gst::ResourceError::OpenReadWrite, ["{error}"]);
+                gst::StateChangeError
+            })?;
+        }
+        let result = self.parent_change_state(transition);
+        let undone = transition == gst::StateChange::NullToReady && result.is_err();
+        if transition == gst::StateChange::ReadyToNull || undone {
+            self.close();
+        }
+        result
+    }
+}
+
+impl BinImpl for Fmp4WsSink {}
+
+impl Fmp4WsSink {
+    fn open(&self) -> Result<(), server::Error> {
+        let (wish, name, limits) = {
+            let settings = self.settings();
+            let wish = match &settings.socket_path {
+                Some(path) => Wish::Unix(path.into()),
+                None => Wish::Tcp {
+                    host: settings.host.clone(),
+                    port: u16::try_from(settings.port).expect("the property's range is that of a port"),
+                },
+            };
+            let limits = Limits {
+                max_viewers: settings.max_viewers as usize,
+                max_queue_bytes: settings.max_queue_bytes as usize,
+            };
+            (wish, settings.stream_name.clone(), limits)
+        };
+        let sink = self.downgrade();
+        let stream = Stream::new(&name, limits, move |notice| {
+            if let Some(sink) = sink.upgrade() {
+                sink.notice(notice);
+            }
+        });
+        let place = server::open(&wish, stream.clone())?;
+        gst::info!(CAT, imp = self, "stream {name} is served at {}", place.address());
+        if let Some(intake) = self.intake() {
+            intake.set_stream(Some(stream.clone()));
+        }
+        *lock(&self.state) = State::Started(Started { stream, place });
+        if matches!(wish, Wish::Tcp { port: 0, .. }) {
+            self.obj().notify("port");
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        if let Some(intake) = self.intake() {
+            intake.set_stream(None);
+        }
+        let state = std::mem::take(&mut *lock(&self.state));
+        if let State::Started(Started { stream, place }) = state {
+            stream.close(FAREWELL);
+            drop(place);
+            gst::info!(CAT, imp = self, "stream {} is not served any more", stream.name());
+        }
+    }
+
+    /// Called from the server's thread and others. What applications and other elements do with it is not the server's to
+    /// wait for.
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Viewers => {
+                gst::debug!(CAT, imp = self, "{} viewers", self.viewers());
+                self.obj().call_async(|sink| sink.notify("viewers"));
+            }
+            Notice::KeyframeWanted => {
+                let mut asked = lock(&self.keyframe_asked);
+                if asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_INTERVAL) {
+                    *asked = Some(Instant::now());
+                    if let Some(intake) = self.intake() {
+                        intake.call_async(Intake::request_keyframe);
+                    }
+                }
+            }
+        }
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        lock(&self.settings)
+    }
+
+    fn intake(&self) -> Option<Intake> {
+        lock(&self.intake).clone()
+    }
+
+    fn stream(&self) -> Option<Arc<Stream>> {
+        match &*lock(&self.state) {
+            State::Started(started) => Some(started.stream.clone()),
+            State::Stopped => None,
+        }
+    }
+
+    fn stream_name(&self) -> String {
+        self.settings().stream_name.clone()
+    }
+
+    fn set_stream_name(&self, name: Option<String>) {
+        self.settings().stream_name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_STREAM_NAME.into());
+    }
+
+    fn set_socket_path(&self, path: Option<String>) {
+        self.settings().socket_path = path.filter(|path| !path.is_empty());
+    }
+
+    fn port(&self) -> u32 {
+        match &*lock(&self.state) {
+            State::Started(Started { place, .. }) => match place.address() {
+                Address::Tcp(address) => address.port().into(),
+                Address::Unix(_) => self.settings().port,
+            },
+            State::Stopped => self.settings().port,
+        }
+    }
+
+    fn viewers(&self) -> u32 {
+        self.stream().map_or(0, |stream| u32::try_from(stream.viewers()).unwrap_or(u32::MAX))
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let stats = gst::Structure::builder("fmp4wssink-stats");
+        let Some(report) = self.stream().map(|stream| stream.report()) else { return stats.build() };
+        let viewers = report.viewers.iter().map(|viewer| {
+            gst::Structure::builder("viewer")
+                .field("id", viewer.id)
+                .field("ext", viewer.ext)
+                .field("seconds", viewer.seconds)
+                .field("sent-fragments", viewer.sent_fragments)
+                .field("sent-bytes", viewer.sent_bytes)
+                .field("queue-bytes", viewer.queue_bytes)
+                .field("dropped-frames", viewer.dropped_frames)
+                .field("dropped-bytes", viewer.dropped_bytes)
+                .build()
+        });
+        stats
+            .field_if_some("mime", report.mime)
+            .field("width", u32::from(report.width))
+            .field("height", u32::from(report.height))
+            .field("fragments", report.counters.fragments)
+            .field("keyframes", report.counters.keyframes)
+            .field("frames", report.counters.frames)
+            .field("bytes", report.counters.bytes)
+            .field("inits", report.counters.inits)
+            .field("eos", report.eos)
+            .field("viewers", gst::Array::new(viewers))
+            .build()
+    }
+}
+
+/// A panic elsewhere leaves settings and state that are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,433 @@
+//! One stream and its viewers: where the pipeline's thread hands over to the server's.
+//!
+//! The element publishes; nothing here waits for a viewer. Each viewer has a [`Queue`] of its own, and its session
+//! ([`crate::session`]) takes from it at the pace of its connection. The fragments since the newest keyframe are kept, so
+//! that a viewer has a picture at once however far apart keyframes are.
+
+use crate::clock::MediaClock;
+use crate::mp4::{Fragment, Init};
+use crate::queue::{Item, Queue};
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// What a stream allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// At the same time; 0 for any number.
+    pub max_viewers: usize,
+    /// For each viewer's queue.
+    pub max_queue_bytes: usize,
+}
+
+/// What the element is told, from any thread and without a lock held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A viewer came or went.
+    Viewers,
+    /// A viewer waits for a keyframe that may be far away.
+    KeyframeWanted,
+}
+
+type Listener = Box<dyn Fn(Notice) + Send + Sync>;
+
+/// A stream with its viewers.
+pub struct Stream {
+    name: String,
+    limits: Limits,
+    listener: Listener,
+    state: Mutex<State>,
+    /// Signalled when a viewer leaves.
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    init: Option<Arc<Init>>,
+    clock: Option<MediaClock>,
+    gop: Gop,
+    eos: bool,
+    closed: bool,
+    viewers: Vec<Arc<Viewer>>,
+    next_viewer: u64,
+    counters: Counters,
+}
+
+/// What the stream has carried.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Counters {
+    /// Fragments of all tracks.
+    pub fragments: u64,
+    /// Those at which a viewer can start.
+    pub keyframes: u64,
+    /// Samples of the main track.
+    pub frames: u64,
+    /// Bytes of the fragments.
+    pub bytes: u64,
+    /// Init segments.
+    pub inits: u64,
+}
+
+/// The fragments since the newest keyframe, as long as they are few enough.
+#[derive(Default)]
+struct Gop {
+    fragments: Vec<Arc<Fragment>>,
+    bytes: usize,
+}
+
+impl Gop {
+    fn add(&mut self, fragment: &Arc<Fragment>, max_bytes: usize) {
+        if fragment.keyframe {
+            self.clear();
+        } else if self.fragments.is_empty() {
+            return;
+        }
+        self.bytes += fragment.data.len();
+        self.fragments.push(fragment.clone());
+        if self.bytes > max_bytes {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.fragments.clear();
+        self.bytes = 0;
+    }
+}
+
+/// One viewer as its stream sees it.
+pub struct Viewer {
+    id: u64,
+    ext: bool,
+    since: Instant,
+    queue: Mutex<Queue>,
+    closed: std::sync::atomic::AtomicBool,
+    wake: Notify,
+    sent_fragments: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+impl Viewer {
+    /// The next item; `None` when the stream is closed and everything was taken.
+    pub async fn next(&self) -> Option<Item> {
+        loop {
+            // `closed` is read before the queue: what was pushed before closing is then seen.
+            let closed = self.closed.load(std::sync::atomic::Ordering::Acquire);
+            if let Some(item) = lock(&self.queue).pop() {
+                return Some(item);
+            }
+            if closed {
+                return None;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// A message of that many bytes went out.
+    pub fn count_sent(&self, bytes: usize) {
+        self.sent_fragments.fetch_add(1, Relaxed);
+        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn push(&self, push: impl FnOnce(&mut Queue)) {
+        push(&mut lock(&self.queue));
+        self.wake.notify_one();
+    }
+
+    fn close(&self) {
+        // Read with Acquire in `next`.
+        self.closed.store(true, std::sync::atomic::Ordering::Release);
+        self.wake.notify_one();
+    }
+}
+
+/// A viewer's place in a stream; dropping it leaves.
+pub struct Seat {
+    stream: Arc<Stream>,
+    viewer: Arc<Viewer>,
+}
+
+impl Seat {
+    /// The stream that is watched.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The viewer's side of it.
+    pub fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.stream.state().viewers.retain(|viewer| viewer.id != self.viewer.id);
+        self.stream.left.notify_all();
+        (self.stream.listener)(Notice::Viewers);
+    }
+}
+
+/// Why a viewer has no place.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// `max-viewers`.
+    #[error("the stream has its {0} viewers already")]
+    Full(usize),
+    /// The element has stopped.
+    #[error("the stream has ended")]
+    Closed,
+}
+
+impl Stream {
+    /// A stream without media. `listener` may be called from any thread.
+    pub fn new(name: &str, limits: Limits, listener: impl Fn(Notice) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            limits,
+            listener: Box::new(listener),
+            state: Mutex::default(),
+            left: Condvar::new(),
+        })
+    }
+
+    /// By which viewers ask for it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A new init segment: the stream begins, or has changed.
+    pub fn publish_init(&self, init: &Arc<Init>) {
+        let mut state = self.state();
+        state.init = Some(init.clone());
+        state.gop.clear();
+        state.clock = None;
+        state.eos = false;
+        state.counters.inits += 1;
+        state.viewers.iter().for_each(|viewer| viewer.push(|queue| queue.push_init(init.clone())));
+    }
+
+    /// The next fragment; `clock` as far as it is known.
+    pub fn publish(&self, fragment: &Arc<Fragment>, clock: Option<MediaClock>) {
+        let mut state = self.state();
+        let State { counters, gop, .. } = &mut *state;
+        counters.fragments += 1;
+        counters.keyframes += u64::from(fragment.keyframe);
+        counters.frames += u64::from(fragment.frames);
+        counters.bytes += fragment.data.len() as u64;
+        gop.add(fragment, self.limits.max_queue_bytes / 2);
+        let news = clock.filter(|clock| !state.clock.is_some_and(|known| known.agrees_with(clock)));
+        if news.is_some() {
+            state.clock = news;
+        }
+        for viewer in &state.viewers {
+            viewer.push(|queue| {
+                if let Some(clock) = news {
+                    queue.push_clock(clock);
+                }
+                queue.push_fragment(fragment);
+            });
+        }
+    }
+
+    /// The source has ended.
+    pub fn publish_eos(&self) {
+        let mut state = self.state();
+        state.eos = true;
+        state.viewers.iter().for_each(|viewer| viewer.push(Queue::push_eos));
+    }
+
+    /// The element stops: viewers get what waits for them, and the connections are closed. Waits for that, but not for long.
+    pub fn close(&self, patience: Duration) {
+        let mut state = self.state();
+        state.closed = true;
+        state.viewers.iter().for_each(|viewer| viewer.close());
+        let left = self.left.wait_timeout_while(state, patience, |state| !state.viewers.is_empty());
+        drop(left.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A viewer comes. It gets the init segment and what it needs to show the newest picture at once.
+    pub fn join(self: &Arc<Self>, ext: bool) -> Result<Seat, Refused> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if self.limits.max_viewers > 0 && state.viewers.len() >= self.limits.max_viewers {
+            return Err(Refused::Full(self.limits.max_viewers));
+        }
+        let mut queue = Queue::new(self.limits.max_queue_bytes);
+        if let Some(init) = &state.init {
+            queue.push_init(init.clone());
+        }
+        state.gop.fragments.iter().for_each(|fragment| queue.push_fragment(fragment));
+        if state.eos {
+            queue.push_eos();
+        }
+        let keyframe_wanted = state.init.is_some() && state.gop.fragments.is_empty() && !state.eos;
+        state.next_viewer += 1;
+        let viewer = Arc::new(Viewer {
+            id: state.next_viewer,
+            ext,
+            since: Instant::now(),
+            queue: Mutex::new(queue),
+            closed: false.into(),
+            wake: Notify::new(),
+            sent_fragments: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+        });
+        state.viewers.push(viewer.clone());
+        drop(state);
+        (self.listener)(Notice::Viewers);
+        if keyframe_wanted {
+            (self.listener)(Notice::KeyframeWanted);
+        }
+        Ok(Seat { stream: self.clone(), viewer })
+    }
+
+    /// How many look at it.
+    pub fn viewers(&self) -> usize {
+        self.state().viewers.len()
+    }
+
+    /// What media times mean, once known.
+    pub fn clock(&self) -> Option<MediaClock> {
+        self.state().clock
+    }
+
+    /// All about it, for people and programs.
+    pub fn report(&self) -> Report {
+        let state = self.state();
+        let main = state.init.as_ref().map(|init| init.main());
+        Report {
+            mime: state.init.as_ref().map(|init| init.mime()),
+            codecs: state.init.as_ref().map(|init| init.codecs()),
+            width: main.map_or(0, |track| track.width),
+            height: main.map_or(0, |track| track.height),
+            timescale: main.map_or(0, |track| track.timescale),
+            eos: state.eos,
+            counters: state.counters,
+            viewers: state.viewers.iter().map(|viewer| ViewerReport::of(viewer)).collect(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// See [`Stream::report`].
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// `video/mp4; codecs="..."`; nothing before the first init segment.
+    pub mime: Option<String>,
+    /// The codecs alone.
+    pub codecs: Option<String>,
+    /// Pixels; 0 for sound alone.
+    pub width: u16,
+    /// See `width`.
+    pub height: u16,
+    /// Of the main track, in a second.
+    pub timescale: u32,
+    /// The source has ended.
+    pub eos: bool,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub viewers: Vec<ViewerReport>,
+}
+
+/// One viewer in a [`Report`].
+#[derive(Debug, Serialize)]
+pub struct ViewerReport {
+    /// Unique in the stream.
+    pub id: u64,
+    /// It asked for extensions.
+    pub ext: bool,
+    /// Since it came.
+    pub seconds: f64,
+    pub sent_fragments: u64,
+    pub sent_bytes: u64,
+    /// Bytes that wait for it.
+    pub queue_bytes: u64,
+    /// What it missed because it was too slow.
+    pub dropped_frames: u64,
+    pub dropped_bytes: u64,
+}
+
+impl ViewerReport {
+    fn of(viewer: &Viewer) -> Self {
+        let queue = lock(&viewer.queue);
+        Self {
+            id: viewer.id,
+            ext: viewer.ext,
+            seconds: viewer.since.elapsed().as_secs_f64(),
+            sent_fragments: viewer.sent_fragments.load(Relaxed),
+            sent_bytes: viewer.sent_bytes.load(Relaxed),
+            queue_bytes: queue.bytes() as u64,
+            dropped_frames: queue.skipped().frames,
+            dropped_bytes: queue.skipped().bytes,
+        }
+    }
+}
+
+/// A panic elsewhere leaves counters and queues that are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mp4::samples::{fragment, init, parse_parts};
+    use std::sync::atomic::AtomicUsize;
+
+    const LIMITS: Limits = Limits { max_viewers: 2, max_queue_bytes: 10_000 };
+
+    fn waiting(seat: &Seat) -> usize {
+        std::iter::from_fn(|| lock(&seat.viewer.queue).pop())
+            .filter(|item| matches!(item, Item::Fragment { .. }))
+            .count()
+    }
+
+    #[test]
+    fn a_late_viewer_gets_the_fragments_since_the_newest_keyframe() {
+        let stream = Stream::new("cam", LIMITS, |_| {});
+        let bytes =
+            [init(false), fragment(1, 0, true, b"K"), fragment(1, 40, true, b"K"), fragment(1, 80, false, b"d")];
+        let (init, fragments) = parse_parts(&bytes.concat());
+        stream.publish_init(&init);
+        fragments.iter().for_each(|fragment| stream.publish(fragment, None));
+        let seat = stream.join(true).expect("there is room");
+        assert_eq!(waiting(&seat), 2);
+    }
+
+    #[test]
+    fn a_keyframe_is_asked_for_only_when_none_is_kept() {
+        let wanted = Arc::new(AtomicUsize::new(0));
+        let count = wanted.clone();
+        let stream = Stream::new("cam", LIMITS, move |notice| {
+            count.fetch_add(usize::from(notice == Notice::KeyframeWanted), Relaxed);
+        });
+        let (init, fragments) = parse_parts(&[init(false), fragment(1, 0, true, &[0; 6000])].concat());
+        stream.publish_init(&init);
+        stream.publish(&fragments[0], None);
+        let _first = stream.join(true).expect("there is room");
+        assert_eq!(wanted.load(Relaxed), 1);
+        let (_, fragments) = parse_parts(&[init.data.to_vec(), fragment(1, 0, true, b"K")].concat());
+        stream.publish(&fragments[0], None);
+        let _second = stream.join(true).expect("there is room");
+        assert_eq!(wanted.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn viewers_are_counted_and_limited() {
+        let stream = Stream::new("cam", LIMITS, |_| {});
+        let first = stream.join(true).expect("there is room");
+        let _second = stream.join(false).expect("there is room");
+        assert_eq!(stream.join(true).err(), Some(Refused::Full(2)));
+        drop(first);
+        assert_eq!(stream.viewers(), 1);
+        stream.close(Duration::ZERO);
+        assert_eq!(stream.join(true).err(), Some(Refused::Closed));
+    }
+}
