@@ -13,10 +13,12 @@ use frame_ring::{Attachment, Frame, Integrity, Item, LineHandle, ReadError, Read
 use opencv::core::Size;
 
 use crate::caps::Picture;
+use crate::layout::Plane;
 use crate::log::Log;
 use crate::message::{Detections, MAX_OBJECTS, Object};
 use crate::motion::Motion;
-use crate::view::{Plane, ViewError, with_view};
+use crate::track::Tracker;
+use crate::view::with_view;
 
 /// A channel and everything that its frames need.
 pub struct Channel {
@@ -27,6 +29,7 @@ pub struct Channel {
     /// None until the writer has told usable caps.
     picture: Option<Picture>,
     motion: Motion,
+    tracker: Tracker,
     log: Log,
 }
 
@@ -45,7 +48,7 @@ pub enum Step {
 impl Channel {
     pub fn new(name: String, reader: Reader, motion: Motion) -> Self {
         let log = Log::of(&name);
-        Self { line: reader.line(), name, reader, picture: None, motion, log }
+        Self { line: reader.line(), name, reader, picture: None, motion, tracker: Tracker::default(), log }
     }
 
     /// Takes the next thing from the channel. An error means that the channel is of no use any more.
@@ -121,10 +124,13 @@ impl Channel {
         Some(reply.payload)
     }
 
-    fn find(&mut self, frame: &Frame, picture: &Picture) -> Result<Vec<Object>, ViewError> {
-        let blobs = with_view(frame.as_ref(), picture, Plane::default_of(picture), |view| self.motion.find(view))?;
+    fn find(&mut self, frame: &Frame, picture: &Picture) -> anyhow::Result<Vec<Object>> {
+        let plane = Plane::of_frame(picture, frame.metas())?;
+        let mut blobs = with_view(frame.as_ref(), picture, plane, |view| self.motion.find(view))?;
+        blobs.truncate(MAX_OBJECTS);
         let size = picture_size(picture);
-        Ok(blobs.iter().take(MAX_OBJECTS).zip(0..).map(|(blob, id)| Object::motion(id, blob, size)).collect())
+        let objects = self.tracker.identify(size, blobs);
+        Ok(objects.iter().map(|(id, blob)| Object::motion(*id, blob, size)).collect())
     }
 }
 

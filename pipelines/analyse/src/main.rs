@@ -9,8 +9,10 @@
 //! | [`worker`] | waiting for all channels, turns, why to end |
 //! | [`channel`] | one channel: what comes out of it, and what is said about it |
 //! | [`caps`] | format and size of pictures, from the caps string |
+//! | [`layout`] | where the pixels are in a frame, from its video meta |
 //! | [`view`] | a frame as OpenCV sees it, without a copy |
 //! | [`motion`] | OpenCV's background subtraction |
+//! | [`track`] | which object of this picture is which of the last |
 //! | [`message`] | the JSON |
 //! | [`lines`], [`log`] | standard output, standard error |
 
@@ -36,10 +38,12 @@ use crate::worker::Ended;
 
 mod caps;
 mod channel;
+mod layout;
 mod lines;
 mod log;
 mod message;
 mod motion;
+mod track;
 mod view;
 mod worker;
 
@@ -63,15 +67,15 @@ struct Args {
     queue_size: u32,
 
     /// Moving pixels that make an object, as a share of the picture
-    #[arg(long, value_name = "SHARE", default_value_t = 0.001, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = share)]
     min_area: f64,
 
     /// How far from the background a pixel must be: squared distance in variances. Lower finds more
     #[arg(long, value_name = "NUMBER", default_value_t = 16.0, value_parser = positive)]
     threshold: f64,
 
-    /// Frames after which something that stands still is background
-    #[arg(long, value_name = "FRAMES", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Frames that the background remembers. What stands still for a tenth of them becomes background
+    #[arg(long, value_name = "FRAMES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     history: u32,
 
     /// Threads that OpenCV may use for a frame; 0 takes one per processor. With many cameras 1 is best

@@ -11,22 +11,7 @@ use opencv::boxed_ref::BoxedRef;
 use opencv::core::{Mat, MatTraitConst, Rect};
 
 use crate::caps::Picture;
-
-/// Where the rows of a picture lie in a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plane {
-    /// Bytes before the first pixel.
-    pub offset: usize,
-    /// Bytes from one row to the next.
-    pub stride: usize,
-}
-
-impl Plane {
-    /// GStreamer's default layout of such pictures.
-    pub fn default_of(picture: &Picture) -> Self {
-        Self { offset: 0, stride: picture.default_stride() }
-    }
-}
+use crate::layout::Plane;
 
 /// Why a frame cannot be looked at.
 #[derive(Debug, thiserror::Error)]
