@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::trace;
 
@@ -47,10 +47,8 @@ struct Counts {
 /// What `fmp4wssink` answers at `/api/streams`: an object per stream. Other fields are its own.
 #[derive(Deserialize)]
 struct Stream {
-    #[serde(default)]
     frames: u64,
-    #[serde(default)]
-    viewers: u64,
+    viewers: Vec<IgnoredAny>,
 }
 
 async fn ask(socket: PathBuf) -> std::io::Result<Counts> {
@@ -58,7 +56,7 @@ async fn ask(socket: PathBuf) -> std::io::Result<Counts> {
     let streams: std::collections::BTreeMap<String, Stream> = serde_json::from_slice(&body)?;
     let add = |counts: Counts, stream: &Stream| Counts {
         frames: counts.frames + stream.frames,
-        viewers: counts.viewers + stream.viewers,
+        viewers: counts.viewers + stream.viewers.len() as u64,
     };
     Ok(streams.values().fold(Counts::default(), add))
 }

@@ -27,8 +27,9 @@ pub struct Footage {
     in_this_round: u64,
 }
 
-/// How long a picture may take to be decoded before the file is given up.
-const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+/// A picture may take ten seconds to be decoded before the file is given up.
+const LOOKS: u32 = 50;
+const LOOK_AGAIN: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 /// Assumed of a picture that does not say how long it lasts.
 const USUAL_LENGTH: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
@@ -44,7 +45,13 @@ impl Footage {
         let pictures = by_name("pictures").downcast::<gst_app::AppSink>().expect("it is one");
         let zero = gst::ClockTime::ZERO;
         let footage = Self { path: path.to_owned(), pipeline, pictures, rounds: zero, end: zero, in_this_round: 0 };
-        // An error is on the bus as well, in better words.
+        // The bus keeps errors alone, so that a message on it is one.
+        let only_errors = |_: &gst::Bus, message: &gst::Message| match message.type_() {
+            gst::MessageType::Error => gst::BusSyncReply::Pass,
+            _ => gst::BusSyncReply::Drop,
+        };
+        footage.bus().set_sync_handler(only_errors);
+        // If this fails, the bus knows why.
         let _ = footage.pipeline.set_state(gst::State::Playing);
         Ok(footage)
     }
@@ -52,12 +59,12 @@ impl Footage {
     /// The next picture and its time since the very first one.
     pub fn next(&mut self) -> Result<(gst::Sample, gst::ClockTime), FootageError> {
         loop {
-            if let Some(sample) = self.pictures.try_pull_sample(PATIENCE) {
+            if let Some(sample) = self.pull()? {
                 self.in_this_round += 1;
                 let time = self.time_of(&sample);
                 return Ok((sample, time));
             }
-            if !self.pictures.is_eos() || self.in_this_round == 0 {
+            if self.in_this_round == 0 {
                 return Err(self.unplayable());
             }
             (self.rounds, self.in_this_round) = (self.end, 0);
@@ -66,6 +73,24 @@ impl Footage {
                 return Err(self.unplayable());
             }
         }
+    }
+
+    /// A picture, or `None` at the end of the file.
+    fn pull(&self) -> Result<Option<gst::Sample>, FootageError> {
+        for _ in 0..LOOKS {
+            match self.pictures.try_pull_sample(LOOK_AGAIN) {
+                Some(sample) => return Ok(Some(sample)),
+                None if self.pictures.is_eos() => return Ok(None),
+                // A decoder that finds nothing to decode says so on the bus, and nothing to the sink.
+                None if self.bus().have_pending() => return Err(self.unplayable()),
+                None => {}
+            }
+        }
+        Err(self.unplayable())
+    }
+
+    fn bus(&self) -> gst::Bus {
+        self.pipeline.bus().expect("a pipeline has a bus")
     }
 
     fn time_of(&mut self, sample: &gst::Sample) -> gst::ClockTime {
@@ -80,8 +105,7 @@ impl Footage {
     }
 
     fn unplayable(&self) -> FootageError {
-        let bus = self.pipeline.bus().expect("a pipeline has a bus");
-        let error = bus.pop_filtered(&[gst::MessageType::Error]);
+        let error = self.bus().pop_filtered(&[gst::MessageType::Error]);
         let reason = match error.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(error)) => error.error().to_string(),
             _ => "no picture comes out of it".to_owned(),

@@ -6,7 +6,10 @@
 
 use std::f32::consts::TAU;
 
-use super::canvas::{Canvas, Colour};
+use super::{
+    canvas::{Canvas, Colour},
+    font,
+};
 
 pub const WIDTH: usize = 960;
 pub const HEIGHT: usize = 540;
@@ -66,7 +69,8 @@ impl Scene {
                 prowl(canvas, t, 9.0);
             }
         }
-        canvas.text(16, HEIGHT - 16 - 33, 3, clock);
+        let width = (clock.len() * (font::WIDTH + 1) + 3) * 3;
+        canvas.text(WIDTH.saturating_sub(16 + width), 16, 3, clock);
         canvas.pixels()
     }
 }

@@ -30,10 +30,21 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::status::{Board, Status};
 
-const PAGE: &str = include_str!("page/index.html");
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
-const PLAYER: &str = include_str!("page/player.js");
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Path, type and text of each file of the page. The player is the one that belongs to the sink.
+const FILES: [(&str, &str, &str); 8] = [
+    ("/", HTML, include_str!("page/index.html")),
+    ("/page.css", CSS, include_str!("page/page.css")),
+    ("/page.js", JAVASCRIPT, include_str!("page/page.js")),
+    ("/events.js", JAVASCRIPT, include_str!("page/events.js")),
+    ("/strip.js", JAVASCRIPT, include_str!("page/strip.js")),
+    ("/tile.js", JAVASCRIPT, include_str!("page/tile.js")),
+    ("/timeline.js", JAVASCRIPT, include_str!("page/timeline.js")),
+    ("/valkka-video.js", JAVASCRIPT, include_str!("../../../plugins/fmp4ws/src/player/valkka-video.js")),
+];
 
 /// Scripts, styles and connections are our own; pictures of a video come as blobs.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'";
@@ -71,11 +82,9 @@ pub async fn serve(listener: TcpListener, app: App) -> std::io::Result<()> {
 }
 
 fn routes(app: App) -> Router {
-    Router::new()
-        .route("/", get(|| async { asset("text/html; charset=utf-8", PAGE) }))
-        .route("/page.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
-        .route("/page.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
-        .route("/valkka-video.js", get(|| async { asset("text/javascript; charset=utf-8", PLAYER) }))
+    let add_file = |router: Router<App>, (path, kind, text)| router.route(path, get(async move || file(kind, text)));
+    let files = FILES.into_iter().fold(Router::new(), add_file);
+    files
         .route("/api/ws", get(tunnel::pass_through))
         .route("/api/status", get(status))
         .route("/api/events", get(events::subscribe))
@@ -84,7 +93,7 @@ fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
