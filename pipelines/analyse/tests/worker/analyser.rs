@@ -1,0 +1,115 @@
+//! The program in a process of its own, which ends with the test.
+
+use std::io::{BufRead, BufReader, PipeWriter, pipe};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::{SOON, eventually, eventually_or};
+
+/// A running `valkka-analyse`.
+pub struct Analyser {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Analyser {
+    /// Starts it with the channels of `runtime_dir`.
+    pub fn start(runtime_dir: &Path, args: &str) -> Self {
+        let (out, stdout) = pipe().expect("there are descriptors left");
+        let mut analyser = Self::start_onto(runtime_dir, args, stdout);
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        analyser.lines = lines;
+        analyser
+    }
+
+    /// Starts it with a standard output of the test's.
+    pub fn start_onto(runtime_dir: &Path, args: &str, stdout: PipeWriter) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_valkka-analyse"))
+            .args(args.split_whitespace())
+            .env("VALKKA_RUNTIME_DIR", runtime_dir)
+            .env_remove("VALKKA_CONTROL")
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cargo has built the program");
+        let stderr = child.stderr.take().expect("asked for");
+        let errors = Arc::new(Mutex::new(String::new()));
+        let collected = errors.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                collected.lock().expect("no test panics with it").push_str(&(line + "\n"));
+            }
+        });
+        Self { child, lines: channel().1, errors }
+    }
+
+    /// The next line.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("no line comes; it says:\n{}", self.errors()))
+    }
+
+    /// The next line, parsed.
+    #[track_caller]
+    pub fn message(&self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// All lines that are left once it has ended.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    /// What it has said on standard error.
+    pub fn errors(&self) -> String {
+        self.errors.lock().expect("no test panics with it").clone()
+    }
+
+    /// Waits until it has said `part` on standard error.
+    #[track_caller]
+    pub fn says(&self, part: &str) {
+        eventually_or(
+            || self.errors().contains(part).then_some(()),
+            || format!("it says {part:?}:\n{}", self.errors()),
+        );
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("it was not waited for yet");
+    }
+
+    /// Waits until it ends.
+    #[track_caller]
+    pub fn end(&mut self) -> ExitStatus {
+        eventually("the analyser ends", || self.child.try_wait().expect("a child can be waited for"))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().expect("a process id fits"))
+    }
+}
+
+impl Drop for Analyser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
