@@ -1,1 +1,17 @@
-//! The whole system, with real processes: one module per topic.
+//! The whole system, with real processes: one module per topic, and the stage they play on.
+//!
+//! Every test has a folder, a runtime folder and process groups of its own; whatever it starts dies with it.
+
+mod stage;
+
+mod accounting;
+mod chaos;
+mod docs;
+mod examples;
+mod hold;
+mod install;
+mod refusal;
+mod stop;
+mod stream;
+mod transfer;
+mod whole;

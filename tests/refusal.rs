@@ -1,0 +1,135 @@
+//! What cannot work is refused: the process ends badly, soon, and says what to do about it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use nix::unistd::Uid;
+
+use crate::stage::{Runtime, SOON};
+
+const CAMERA: &str = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=320,height=240,framerate=50/1";
+
+/// Fails unless the complaint names each of these.
+#[track_caller]
+fn says(complaint: &str, words: &[&str]) {
+    for word in words {
+        assert!(complaint.contains(word), "nothing about `{word}` in:\n{complaint}");
+    }
+    assert!(!complaint.contains("panicked"), "{complaint}");
+}
+
+#[test]
+fn a_wrong_channel_name_is_refused_by_both_elements() {
+    let runtime = Runtime::new();
+    for name in ["Lobby", "a/b", "..", "größer", &"x".repeat(65)] {
+        let mut writer = runtime.launch(&format!("{CAMERA} ! valkkashmsink channel={name}"));
+        let mut reader = runtime.launch(&format!("valkkashmsrc channel={name} ! fakesink"));
+        says(&writer.fail(SOON), &["channel", "a-z0-9._-"]);
+        says(&reader.fail(SOON), &["channel", "a-z0-9._-"]);
+    }
+}
+
+#[test]
+fn neither_element_starts_without_a_channel() {
+    let runtime = Runtime::new();
+    says(&runtime.launch(&format!("{CAMERA} ! valkkashmsink")).fail(SOON), &["channel", "socket-path"]);
+    says(&runtime.launch("valkkashmsrc ! fakesink").fail(SOON), &["channel", "socket-path"]);
+}
+
+#[test]
+fn a_second_writer_is_refused_and_the_first_runs_on() {
+    let runtime = Runtime::new();
+    let _first = runtime.launch(&format!("{CAMERA} ! valkkashmsink channel=a"));
+    let reader = runtime.launch("valkkashmsrc channel=a ! checksumsink sync=false");
+    reader.lines_more(5, SOON);
+    let mut second = runtime.launch(&format!("{CAMERA} ! valkkashmsink channel=a"));
+    says(&second.fail(SOON), &["writer", "a"]);
+    reader.lines_more(20, SOON);
+}
+
+#[test]
+fn a_runtime_folder_that_cannot_be_made_is_named() {
+    let runtime = Runtime::new();
+    let file = runtime.path("file");
+    fs::write(&file, "in the way").expect("the test's folder is writable");
+    let folder = file.join("run");
+    for pipeline in [&format!("{CAMERA} ! valkkashmsink channel=a"), "valkkashmsrc channel=a ! fakesink"] {
+        let mut command = runtime.command("gst-launch-1.0");
+        command.env("VALKKA_RUNTIME_DIR", &folder).args(pipeline.split_whitespace());
+        says(&runtime.start(&command).fail(SOON), &[&folder.to_string_lossy(), "VALKKA_RUNTIME_DIR"]);
+    }
+}
+
+#[test]
+fn a_runtime_folder_of_another_user_is_refused() {
+    let runtime = Runtime::new();
+    let folder = if Uid::effective().is_root() {
+        let folder = runtime.path("theirs");
+        fs::create_dir(&folder).expect("the test's folder is writable");
+        chown(&folder, Some(65534), None).expect("root gives a folder away");
+        folder
+    } else {
+        "/usr".into()
+    };
+    let mut command = runtime.command("gst-launch-1.0");
+    command.env("VALKKA_RUNTIME_DIR", &folder);
+    command.args(format!("{CAMERA} ! valkkashmsink channel=a").split_whitespace());
+    says(&runtime.start(&command).fail(SOON), &[&folder.to_string_lossy()]);
+}
+
+#[test]
+fn a_socket_of_another_user_is_refused() {
+    let runtime = Runtime::new();
+    let open = runtime.path("open");
+    fs::create_dir(&open).expect("the test's folder is writable");
+    fs::set_permissions(runtime.path(""), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
+    let socket = open.join("a");
+    let _writer = runtime.launch(&format!("{CAMERA} ! valkkashmsink socket-path={}", socket.display()));
+    let reader = format!("valkkashmsrc socket-path={} ! checksumsink sync=false", socket.display());
+    runtime.launch(&reader).line(":", SOON);
+
+    // Only root can become somebody else. Anybody can lock himself out, which connects as badly.
+    let mut stranger = runtime.command("setpriv");
+    if Uid::effective().is_root() {
+        stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        stranger.env("GST_REGISTRY", open.join("registry.bin"));
+    } else {
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0)).expect("the socket is ours");
+    }
+    stranger.arg("gst-launch-1.0").args(reader.split_whitespace());
+    says(&runtime.start(&stranger).fail(SOON), &["user"]);
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_an_error_and_not_a_crash() {
+    let runtime = Runtime::new();
+    let big = "videotestsrc ! video/x-raw,format=RGB,width=3840,height=2160";
+    let mut command = runtime.command("prlimit");
+    command.arg("--as=1500000000").arg("gst-launch-1.0");
+    command.args(format!("{big} ! valkkashmsink channel=a slots=200").split_whitespace());
+    says(&runtime.start(&command).fail(SOON), &["memory", "slots"]);
+}
+
+#[test]
+fn a_socket_path_that_does_not_fit_is_refused_and_not_cut() {
+    let runtime = Runtime::new();
+    let long = runtime.path(&"x".repeat(120));
+    says(&runtime.launch(&format!("{CAMERA} ! valkkashmsink socket-path={}", long.display())).fail(SOON), &["107"]);
+    says(&runtime.launch(&format!("valkkashmsrc socket-path={} ! fakesink", long.display())).fail(SOON), &["107"]);
+}
+
+#[test]
+fn a_reader_that_is_to_wait_a_second_says_that_nobody_writes() {
+    let runtime = Runtime::new();
+    let mut reader = runtime.launch("valkkashmsrc channel=nobody connect-timeout=1000000000 ! fakesink");
+    says(&reader.fail(SOON), &["nobody", "writer"]);
+}
+
+#[test]
+fn a_lossless_reader_is_refused_by_a_writer_that_does_not_wait() {
+    let runtime = Runtime::new();
+    let _writer = runtime.launch(&format!("{CAMERA} ! valkkashmsink channel=a"));
+    let mut reader = runtime.launch("valkkashmsrc channel=a policy=lossless ! fakesink");
+    says(&reader.fail(SOON), &["lossless-timeout"]);
+}

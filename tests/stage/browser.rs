@@ -1,0 +1,97 @@
+//! Chromium without a screen, driven by WebDriver.
+
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use super::{Process, Runtime, SOON, eventually_or};
+
+/// A browser that ends with the test.
+pub struct Browser {
+    client: Client,
+    driver: Process,
+    tokio: tokio::runtime::Runtime,
+}
+
+const FLAGS: [&str; 13] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-sync",
+    "--window-size=1280,900",
+    "--autoplay-policy=no-user-gesture-required",
+];
+
+impl Browser {
+    /// Starts one with a profile of its own.
+    pub fn start(runtime: &Runtime) -> Browser {
+        let mut command = runtime.command("chromedriver");
+        command.arg("--port=0").env("HOME", runtime.path(""));
+        let driver = runtime.start(&command);
+        let started = driver.line("was started successfully on port", SOON);
+        let port: u16 =
+            started.rsplit(' ').next().and_then(|port| port.trim_end_matches('.').parse().ok()).expect("a port");
+
+        let profile = format!("--user-data-dir={}", runtime.path("profile").display());
+        let args: Vec<_> = FLAGS.into_iter().chain([profile.as_str()]).collect();
+        let capabilities = json!({ "goog:chromeOptions": { "args": args }, "timeouts": { "script": 20_000 } });
+        let Value::Object(capabilities) = capabilities else { unreachable!("it is an object") };
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let connect = builder.capabilities(capabilities);
+        let client = tokio.block_on(connect.connect(&format!("http://127.0.0.1:{port}")));
+        let client = client.unwrap_or_else(|error| panic!("chromium does not start: {error}\n{}", driver.output()));
+        Browser { client, driver, tokio }
+    }
+
+    /// Opens a page.
+    #[track_caller]
+    pub fn open(&self, address: &str) {
+        self.tokio.block_on(self.client.goto(address)).unwrap_or_else(|error| panic!("{address}: {error}"));
+    }
+
+    /// Runs a script's body in the page; its `return` comes back. `all(SELECTOR)` finds elements in shadow trees too.
+    #[track_caller]
+    pub fn ask(&self, script: &str) -> Value {
+        let script = format!("{FIND_ALL}\n{script}");
+        self.tokio
+            .block_on(self.client.execute(&script, Vec::new()))
+            .unwrap_or_else(|error| panic!("{error} in {script}"))
+    }
+
+    /// Asks again and again until the answer is neither null nor false nor 0.
+    #[track_caller]
+    pub fn ask_until(&self, script: &str, within: Duration) -> Value {
+        let look =
+            || Some(self.ask(script)).filter(|told| !matches!(told, Value::Null | Value::Bool(false)) && *told != 0);
+        eventually_or(within, look, || format!("{script}\n{}", self.ask("return document.body.innerText")))
+    }
+
+    /// A picture of the window, in PNG.
+    pub fn screenshot(&self) -> Vec<u8> {
+        self.tokio.block_on(self.client.screenshot()).expect("a window can be photographed")
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium's own processes leave the driver's process group.
+        let _ = self.tokio.block_on(self.client.clone().close());
+        let _ = self.driver.is_running();
+    }
+}
+
+const FIND_ALL: &str = "
+    const all = (selector, root = document) => [
+      ...root.querySelectorAll(selector),
+      ...[...root.querySelectorAll('*')].filter((e) => e.shadowRoot).flatMap((e) => all(selector, e.shadowRoot)),
+    ];";
