@@ -1,1 +1,51 @@
-//! later
+//! What the README tells people to paste does what it says.
+
+use std::time::Duration;
+
+use crate::stage::guide::Guide;
+use crate::stage::{Runtime, SOON};
+
+/// `./dev env` asks cargo whether everything is built, which may have to wait for another cargo.
+const BUILT: Duration = Duration::from_secs(300);
+
+#[test]
+fn the_tour_of_the_readme_works_when_pasted() {
+    let runtime = Runtime::new();
+    let tour = Guide::read("README.md".as_ref(), "## Five minutes, two terminals");
+    assert_eq!(tour.len(), 5, "the tour has other steps than this test");
+
+    let writer = tour.paste(&runtime, 0);
+    writer.line("PLAYING", BUILT);
+    let reader = tour.paste(&runtime, 1);
+    reader.line("progressreport0 (00:00:02)", BUILT);
+    writer.crash();
+    let writer = tour.paste(&runtime, 0);
+    reader.lines_more(3, BUILT);
+    drop(reader);
+
+    // The shell of terminal 2 has its environment from the step before.
+    let analyser = tour.paste(&runtime, 2);
+    analyser.line(r#""label":"motion""#, SOON);
+    writer.line("valkka-reply", SOON);
+    drop((writer, analyser));
+
+    let server = tour.paste(&runtime, 3);
+    server.line("PLAYING", SOON);
+    // The last step opens a browser: examples/browser is tested with one.
+    let mut page = runtime.command("curl");
+    page.args(["--silent", "--show-error", "--fail", "--retry", "10", "--retry-connrefused"]);
+    let page = runtime.start(page.arg(format!("http://127.0.0.1:{}/", tour.port))).finish(SOON);
+    assert!(page.contains("valkka-video"), "{page}");
+}
+
+#[test]
+fn every_verb_of_dev_is_told_by_its_help() {
+    let runtime = Runtime::new();
+    let dev = crate::stage::runtime::CHECKOUT.join("dev");
+    let help = runtime.start(runtime.command(&dev.to_string_lossy()).arg("help")).finish(SOON);
+    for verb in ["demo", "test", "check", "build", "bench", "env", "help"] {
+        assert!(help.contains(&format!("./dev {verb}")), "{help}");
+    }
+    let mut unknown = runtime.start(runtime.command(&dev.to_string_lossy()).arg("nonsense"));
+    assert!(unknown.fail(SOON).contains("no verb 'nonsense'"));
+}

@@ -1,1 +1,73 @@
-//! later
+//! Each example does what its README says.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::stage::browser::Browser;
+use crate::stage::guide::Guide;
+use crate::stage::runtime::CHECKOUT;
+use crate::stage::{Runtime, SOON};
+
+const BUILT: Duration = Duration::from_secs(300);
+
+fn example(name: &str) -> Guide {
+    let guide = Guide::read(&Path::new("examples").join(name).join("README.md"), "\n");
+    assert_eq!(guide.len(), 2, "an example has two terminals");
+    guide
+}
+
+#[test]
+fn share_rgb_has_a_slow_reader_and_one_that_misses_nothing() {
+    let (runtime, example) = (Runtime::new(), example("share-rgb"));
+    let _writer = example.paste(&runtime, 0);
+    let readers = example.paste(&runtime, 1);
+    readers.line("progressreport0 (00:00:03)", BUILT);
+    let sums =
+        || readers.output().lines().filter(|line| line.split(' ').nth(1).is_some_and(|sum| sum.len() == 40)).count();
+    let before = sums();
+    readers.line("progressreport0 (00:00:06)", SOON);
+    assert!(sums() - before > 60, "three seconds of 30 frames each are more than {}", sums() - before);
+}
+
+#[test]
+fn browser_plays_and_the_sink_knows_its_viewers() {
+    let (runtime, example) = (Runtime::new(), example("browser"));
+    let _server = example.paste(&runtime, 0);
+    let mut streams = example.paste(&runtime, 1);
+    // It may ask before the server is there: its first terminal has to look at the build.
+    if !streams.wait(BUILT).success() {
+        _server.line("PLAYING", BUILT);
+        streams = example.paste(&runtime, 1);
+    }
+    assert!(streams.finish(SOON).contains("lobby"));
+
+    let browser = Browser::start(&runtime);
+    browser.open(&format!("http://127.0.0.1:{}/", example.port));
+    browser.ask_until("return all('video').some((v) => v.currentTime > 0 && v.videoWidth === 640)", SOON);
+    let before = browser.ask("return all('video')[0].currentTime");
+    browser.ask_until(&format!("return all('video')[0].currentTime > {before} + 2"), SOON);
+    let told = example.paste(&runtime, 1).finish(SOON);
+    assert!(told.contains("1"), "somebody watches: {told}");
+}
+
+#[test]
+fn reply_arrives_at_the_writer_as_a_message() {
+    let (runtime, example) = (Runtime::new(), example("reply"));
+    let writer = example.paste(&runtime, 0);
+    let reader = example.paste(&runtime, 1);
+    reader.line("brightness 255", BUILT);
+    reader.line("brightness 0", SOON);
+    let message = writer.line("valkka-reply", SOON);
+    for field in ["brightness=(double)", "generation=", "seq=", "reader="] {
+        assert!(message.contains(field), "{field} in {message}");
+    }
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let folders = fs::read_dir(CHECKOUT.join("examples")).expect("the checkout has examples").flatten();
+    let mut names: Vec<_> = folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["browser", "reply", "share-rgb"], "an example without a test, or the other way round");
+}

@@ -1,6 +1,7 @@
 //! What a test stands on: processes that end with it, folders of its own, and waiting for facts.
 
 pub mod browser;
+pub mod guide;
 pub mod kernel;
 pub mod orchestrator;
 pub mod pipeline;
