@@ -14,6 +14,8 @@ const grid = document.querySelector(".grid");
 const summary = document.querySelector(".summary");
 const processes = document.querySelector(".processes");
 const strip = new Strip(document.querySelector(".strip"));
+/** Height of what stands below a picture, and the gap. */
+const CAPTION = 52;
 /** Tiles by camera. */
 const tiles = new Map();
 
@@ -70,22 +72,22 @@ processes.addEventListener("toggle", () => events.last("status") && showProcesse
 
 /** As many columns as make the pictures largest while all of them, and the strip below, fit the window. */
 function layOut() {
-  const room = { width: grid.clientWidth, height: Math.max(innerHeight - grid.offsetTop - 230, 240) };
+  const room = { width: grid.clientWidth, height: Math.max(innerHeight - grid.offsetTop - 240, 240) };
   const picture = (columns) => {
-    const width = room.width / columns;
     const rows = Math.ceil(tiles.size / columns);
-    return Math.min(width, ((room.height / rows) * 16) / 9);
+    return Math.min(room.width / columns, ((room.height / rows - CAPTION) * 16) / 9);
   };
   let best = 1;
   for (let columns = 2; columns <= tiles.size && room.width / columns >= 260; columns++) {
     if (picture(columns) > picture(best)) best = columns;
   }
   grid.style.setProperty("--columns", room.width < 560 ? 1 : best);
+  grid.classList.toggle("hero", tiles.size === 3 && room.width >= 720);
 }
 addEventListener("resize", layOut);
 
 function showClock() {
-  document.querySelector(".clock").textContent = new Date().toLocaleTimeString([], { timeStyle: "medium" });
+  document.querySelector(".clock").textContent = new Date().toLocaleTimeString([], { timeStyle: "medium", hourCycle: "h23" });
 }
 setInterval(showClock, 1000);
 showClock();

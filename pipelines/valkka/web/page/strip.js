@@ -40,7 +40,7 @@ export class Strip {
     };
     const what = paragraph(camera, "now");
     what.lastChild.className = "now";
-    const when = new Date().toLocaleTimeString([], { timeStyle: "medium" });
+    const when = new Date().toLocaleTimeString([], { timeStyle: "medium", hourCycle: "h23" });
     const canvas = Object.assign(document.createElement("canvas"), { width: 264, height: 148 });
     card.append(canvas, what, paragraph(label, when));
     this.#list.querySelector(".nothing")?.remove();
@@ -51,8 +51,10 @@ export class Strip {
 
   /** The object with a little around it, whenever there is clearly more of it to be seen than before. */
   #takePicture(seen, [x1, y1, x2, y2], video) {
-    const size = (x2 - x1) * (y2 - y1);
-    if (size < seen.size * 1.25 || video.videoWidth === 0) return;
+    // What touches an edge is probably not all of it.
+    const inside = Math.min(Math.max(Math.min(x1, 1 - x2), 0), 0.2);
+    const size = (x2 - x1) * (y2 - y1) * (0.4 + 3 * inside);
+    if (size < seen.size * 1.2 || video.videoWidth === 0) return;
     seen.size = size;
     const canvas = seen.card.querySelector("canvas");
     const [w, h] = [video.videoWidth, video.videoHeight];

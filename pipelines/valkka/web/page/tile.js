@@ -22,16 +22,17 @@ export class Tile {
   constructor(name, strip) {
     this.#name = name;
     this.#strip = strip;
-    this.element = document.querySelector("#camera").content.cloneNode(true).firstElementChild;
+    // Imported, not cloned: only then is the video element what it is called.
+    this.element = document.importNode(document.querySelector("#camera").content, true).firstElementChild;
     this.element.dataset.camera = name;
     this.#part("h3").textContent = name;
     this.#player = this.#part("valkka-video");
     this.#canvas = this.#part("canvas");
     this.#player.setAttribute("aria-label", `live video of ${name}`);
     this.#player.setAttribute("src", `/api/ws?src=${encodeURIComponent(name)}`);
-    const fullScreen = () => (document.fullscreenElement ? document.exitFullscreen() : this.element.requestFullscreen());
+    const fullScreen = () => (document.fullscreenElement ? document.exitFullscreen() : this.#part(".screen").requestFullscreen());
     this.#part("button").addEventListener("click", fullScreen);
-    this.element.addEventListener("dblclick", fullScreen);
+    this.#part(".screen").addEventListener("dblclick", fullScreen);
     this.#eachFrame();
   }
 
@@ -41,13 +42,13 @@ export class Tile {
     this.element.dataset.state = camera.state;
     this.element.dataset.objects = live ? camera.objects : 0;
     this.#part(".state").textContent = live ? "" : camera.state;
-    this.#part(".bar").title = camera.source;
+    this.#part(".caption").title = camera.source;
     this.#part(".offline").hidden = live;
     this.#part(".offline strong").textContent = WORDS[camera.state] ?? camera.state;
     this.#part(".offline span").textContent = camera.reason ?? "";
     this.#part(".fps").textContent = `${camera.fps.toFixed(0)} fps`;
     this.#part(".age").textContent = camera.age_ms === null ? "" : age(camera.age_ms);
-    this.#part(".objects").textContent = camera.objects === 1 ? "1 object" : `${camera.objects} objects`;
+    this.#part(".objects").textContent = camera.objects === 0 ? "" : camera.objects === 1 ? "1 object" : `${camera.objects} objects`;
     if (!live) {
       this.#timeline.clear();
       this.#draw([]);
