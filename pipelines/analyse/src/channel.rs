@@ -57,15 +57,15 @@ impl Channel {
             Ok(Some(item)) => item,
             Ok(None) => return Ok(Step::Idle),
             Err(error) if error.should_retry() => {
-                self.log.warn(&format!("{error}"));
-                return Ok(Step::Idle);
+                // It asks again by itself.
+                self.log.warn(&error.to_string());
+                return Ok(Step::Busy);
             }
             Err(error) => return Err(error),
         };
         match item {
             Item::Attached(Attachment { writer_pid, .. }) => self.log.say(&format!("reads from process {writer_pid}")),
             Item::State { kind: StateKind::CAPS, bytes } => self.set_caps(&bytes),
-            Item::State { .. } | Item::Event { .. } => {}
             Item::Frame(frame) => return Ok(self.analyse(frame).map_or(Step::Busy, Step::Answer)),
             Item::Eos => {
                 self.log.say("its stream has ended");
@@ -75,6 +75,8 @@ impl Channel {
                 self.picture = None;
                 self.log.say(&format!("has no writer any more ({reason}); waits for the next"));
             }
+            // Other states and events do not matter for what is in a picture.
+            _ => {}
         }
         Ok(Step::Busy)
     }

@@ -67,11 +67,11 @@ struct Args {
     queue_size: u32,
 
     /// Moving pixels that make an object, as a share of the picture
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0005, allow_negative_numbers = true, value_parser = share)]
     min_area: f64,
 
     /// How far from the background a pixel must be: squared distance in variances. Lower finds more
-    #[arg(long, value_name = "NUMBER", default_value_t = 16.0, value_parser = positive)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 16.0, allow_negative_numbers = true, value_parser = positive)]
     threshold: f64,
 
     /// Frames that the background remembers. What stands still for a tenth of them becomes background
