@@ -1,0 +1,199 @@
+//! From a buffer to a published frame: what it says of itself, and whether it has to be copied.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use frame_ring::{FrameInfo, PublishError, SlotMut};
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_video::video_frame::VideoBufferExt;
+
+use super::imp::{CAT, Started, ValkkaShmSink};
+use crate::{
+    errors,
+    lock::lock,
+    metas,
+    time::{self, Origin},
+};
+
+/// Between a payload and the metas behind it, to align them.
+const METAS_ALIGNMENT: usize = 64;
+
+/// Why `render()` cannot simply return.
+enum Failure {
+    /// Unlocked while waiting for a reader to come: the frame is still to be published.
+    CancelledBefore,
+    /// Unlocked while waiting for a lossless reader to take the frame: everybody else has it.
+    CancelledAfter,
+    /// The sink is being stopped.
+    Closed,
+    /// Told to the application.
+    Fatal(gst::ErrorMessage),
+}
+
+impl ValkkaShmSink {
+    /// Publishes `buffer`; waits for a reader and for lossless ones if it has to, and not when unlocked.
+    pub(super) fn publish(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let started = self.started().ok_or(gst::FlowError::Flushing)?;
+        loop {
+            match self.wait_for_reader(&started).and_then(|()| self.publish_once(&started, buffer)) {
+                Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                // Paused: go on when playing again. Flushing: not at all.
+                Err(Failure::CancelledBefore) => self.obj().wait_preroll().map(|_| ())?,
+                Err(Failure::CancelledAfter) => return self.obj().wait_preroll(),
+                Err(Failure::Closed) => return Err(gst::FlowError::Flushing),
+                Err(Failure::Fatal(message)) => {
+                    self.failed.store(true, Relaxed);
+                    self.post_error_message(message);
+                    return Err(gst::FlowError::Error);
+                }
+            }
+        }
+    }
+
+    fn wait_for_reader(&self, started: &Started) -> Result<(), Failure> {
+        if started.writer.readers() > 0 || !lock(&self.settings).wait_for_reader {
+            return Ok(());
+        }
+        gst::info!(CAT, imp = self, "Waiting for a reader");
+        started.writer.wait_for_reader(&started.canceller).map_err(|_| Failure::CancelledBefore)
+    }
+
+    fn publish_once(&self, started: &Started, buffer: &gst::Buffer) -> Result<(), Failure> {
+        let mut metas = Vec::new();
+        let unknown = metas::collect(buffer, &mut metas);
+        let info = self.describe(buffer, &mut metas);
+        let published = match self.publish_own(started, buffer, &info, &metas)? {
+            true => true,
+            false => self.publish_copy(started, buffer, &info, &metas)?,
+        };
+        self.unknown_metas.fetch_add(u64::from(unknown), Relaxed);
+        // What follows a frame that nobody gets is discontinuous.
+        lock(&self.stream).discont = !published;
+        Ok(())
+    }
+
+    /// True when `buffer` is a slot and was published as it is.
+    fn publish_own(
+        &self,
+        started: &Started,
+        buffer: &gst::Buffer,
+        info: &FrameInfo,
+        metas: &[u8],
+    ) -> Result<bool, Failure> {
+        // A part of a slot counts as foreign, too: frame-ring cannot see how much of it belongs to the frame.
+        if buffer.n_memory() != 1 || buffer.peek_memory(0).parent().is_some() {
+            return Ok(false);
+        }
+        let map = buffer.map_readable().map_err(|_| unreadable(buffer))?;
+        if !started.writer.is_own(&map) || !started.writer.metas_fit(map.len(), metas.len()) {
+            return Ok(false);
+        }
+        // The reference keeps everybody from making the buffer writable while readers look at it.
+        let keep = Box::new(buffer.clone());
+        match started.writer.publish_own(&map, keep, info, metas, &started.canceller) {
+            Ok(id) => {
+                gst::log!(CAT, imp = self, "Published {buffer:?} as {id} without a copy");
+                Ok(true)
+            }
+            Err(PublishError::NotOurs(_)) => Ok(false),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    /// False when no slot was free: the frame is dropped.
+    fn publish_copy(
+        &self,
+        started: &Started,
+        buffer: &gst::Buffer,
+        info: &FrameInfo,
+        metas: &[u8],
+    ) -> Result<bool, Failure> {
+        let len = buffer.size();
+        loop {
+            let Some(mut slot) = self.copy_slot(started, len, metas.len())? else {
+                gst::debug!(CAT, imp = self, "No slot is free for {buffer:?}: dropped");
+                self.no_slot.fetch_add(1, Relaxed);
+                return Ok(false);
+            };
+            if buffer.copy_to_slice(0, &mut slot.as_mut()[..len]).is_err() {
+                return Err(unreadable(buffer));
+            }
+            match started.writer.publish_copy(slot, len, info, metas, &started.canceller) {
+                Ok(id) => {
+                    gst::log!(CAT, imp = self, "Published a copy of {buffer:?} as {id}");
+                    return Ok(true);
+                }
+                // Upstream has activated a pool of larger frames meanwhile: once more, into the new memory.
+                Err(PublishError::NotOurs(_)) => {}
+                Err(error) => return Err(failure(error)),
+            }
+        }
+    }
+
+    fn copy_slot(&self, started: &Started, len: usize, metas: usize) -> Result<Option<SlotMut>, Failure> {
+        let writer = &started.writer;
+        let beside = metas == 0 || writer.metas_fit(len, metas);
+        let bytes = if beside { len } else { len + METAS_ALIGNMENT + metas };
+        // Raw pictures all have the same size: no guessing, as there is for encoded ones.
+        if lock(&self.stream).video.is_some() && writer.slot_size() < bytes {
+            writer.ensure_slot_size(bytes).map_err(|error| Failure::Fatal(errors::memory(&error)))?;
+        }
+        writer.copy_slot(bytes).map_err(|error| Failure::Fatal(errors::memory(&error)))
+    }
+
+    fn describe(&self, buffer: &gst::BufferRef, metas: &mut Vec<u8>) -> FrameInfo {
+        let segment = self.obj().segment();
+        let running = |time: Option<gst::ClockTime>| time.and_then(|time| time::running_time(&segment, time));
+        let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
+        let time = |running: i64| self.channel_time(running);
+        if let (None, Some(dts)) = (pts, dts) {
+            metas::add_decoding_time(time(dts), metas);
+        }
+        let mut flags = passing_flags(buffer);
+        if lock(&self.stream).discont {
+            flags |= gst::BufferFlags::DISCONT.bits();
+        }
+        FrameInfo {
+            time: pts.map(time),
+            dts_offset: pts.zip(dts).map(|(pts, dts)| pts.saturating_sub(dts)),
+            duration: buffer.duration().map(gst::ClockTime::nseconds),
+            delta: buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            flags,
+        }
+    }
+
+    /// Channel time of a running time of this pipeline.
+    pub(super) fn channel_time(&self, running_time: i64) -> i64 {
+        let origin = Origin::of(&*self.obj()).unwrap_or_else(|| {
+            // Without a clock there is no running time but the frames' own: it begins with the first one.
+            *lock(&self.stream).origin.get_or_insert_with(|| Origin::anchored_now(running_time))
+        });
+        origin.channel_time(running_time)
+    }
+}
+
+/// Flags that mean something in another process.
+fn passing_flags(buffer: &gst::BufferRef) -> u32 {
+    // Whether the memory was touched concerns this pipeline's pools only.
+    let flags = buffer.flags() - gst::BufferFlags::TAG_MEMORY;
+    flags.bits() | buffer.video_flags().bits()
+}
+
+fn failure(error: PublishError) -> Failure {
+    match error {
+        PublishError::Cancelled(_) => Failure::CancelledAfter,
+        PublishError::Memory(error) => Failure::Fatal(errors::memory(&error)),
+        _ => Failure::Closed,
+    }
+}
+
+fn unreadable(buffer: &gst::BufferRef) -> Failure {
+    Failure::Fatal(gst::error_msg!(
+        gst::ResourceError::Read,
+        (
+            "A buffer of {} bytes cannot be read: put an element before the sink that brings frames into system memory \
+          (gldownload, vapostproc, videoconvert ...)",
+            buffer.size()
+        )
+    ))
+}

@@ -1,0 +1,109 @@
+//! From a frame to a buffer: memory, time stamps, flags, metas.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use frame_ring::{Frame, FrameInfo, Integrity};
+use gst::subclass::prelude::*;
+
+use super::imp::{CAT, Stream, ValkkaShmSrc};
+use crate::{
+    frame_meta::FrameMark,
+    lock::lock,
+    metas::{self, layout, wire, wire::Record},
+    time::Origin,
+};
+
+impl ValkkaShmSrc {
+    /// The buffer around `frame`. The frame's slot goes back when the last reference to its memory is gone.
+    pub(super) fn wrap(&self, stream: &mut Stream, frame: Frame) -> gst::Buffer {
+        let info = *frame.info();
+        let (mark, id) = (FrameMark::of(&frame), frame.id());
+        let records = wire::decode(frame.metas()).unwrap_or_else(|error| {
+            gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
+            self.metas_dropped.fetch_add(1, Relaxed);
+            Vec::new()
+        });
+        let mut flags = passing_flags(&info);
+        if std::mem::take(&mut stream.discont) || frame.lost_before() > 0 || frame.first_of_writer() {
+            flags |= gst::BufferFlags::DISCONT;
+        }
+        if frame.integrity() == Integrity::Torn {
+            flags |= gst::BufferFlags::CORRUPTED;
+        }
+        let mut buffer = gst::Buffer::new();
+        // Frames may be empty; a memory of no bytes is none.
+        if !frame.as_ref().is_empty() {
+            buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
+        }
+        let (mut buffer, right) = self.lay_out(buffer, &records);
+        if !right {
+            flags |= gst::BufferFlags::CORRUPTED;
+        }
+        {
+            let buffer = buffer.get_mut().expect("nobody else has it yet");
+            self.stamp(stream, buffer, &info, &records);
+            buffer.set_flags(flags);
+            buffer.set_offset(id.seq);
+            buffer.set_offset_end(id.seq.saturating_add(1));
+            let dropped = metas::restore(&records, buffer);
+            self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
+            mark.attach(buffer);
+        }
+        gst::log!(CAT, imp = self, "Frame {id} is {buffer:?}");
+        buffer
+    }
+
+    /// Gives `buffer` its video meta, or the default layout when downstream does not look at metas. False when the
+    /// layout that the writer told is none.
+    fn lay_out(&self, mut buffer: gst::Buffer, records: &[Record]) -> (gst::Buffer, bool) {
+        let negotiation = lock(&self.negotiation);
+        let (Some(video), Some(layout)) = (&negotiation.video, metas::video(records)) else { return (buffer, true) };
+        if !layout::restore(layout, buffer.get_mut().expect("nobody else has it yet")) {
+            gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame: {layout:?}");
+            self.metas_dropped.fetch_add(1, Relaxed);
+            return (buffer, false);
+        }
+        if negotiation.video_meta || layout::is_default(layout, video) {
+            return (buffer, true);
+        }
+        match layout::to_default(&buffer, video) {
+            Ok(copy) => {
+                self.copied.fetch_add(1, Relaxed);
+                (copy, true)
+            }
+            Err(error) => {
+                gst::warning!(CAT, imp = self, "Picture cannot be brought into the default layout: {error}");
+                (buffer, false)
+            }
+        }
+    }
+
+    fn stamp(&self, stream: &mut Stream, buffer: &mut gst::BufferRef, info: &FrameInfo, records: &[Record]) {
+        buffer.set_duration(info.duration.and_then(duration));
+        let decoding = match (info.time, info.dts_offset) {
+            (Some(time), Some(offset)) => Some(time.saturating_sub(offset)),
+            _ => metas::decoding_time(records),
+        };
+        let Some(first) = decoding.or(info.time) else { return };
+        let origin = self.origin(stream, first);
+        buffer.set_pts(info.time.map(|time| origin.running_time(time)));
+        buffer.set_dts(decoding.map(|time| stream.dts.next(origin.running_time(time))));
+    }
+
+    /// Where this pipeline's running time 0 is; without a clock, where its first frame is.
+    pub(super) fn origin(&self, stream: &mut Stream, channel_time: i64) -> Origin {
+        Origin::of(&*self.obj()).unwrap_or_else(|| *stream.origin.get_or_insert(Origin::at(channel_time)))
+    }
+}
+
+/// A duration of all ones is none, in GStreamer as in the ring.
+pub(super) fn duration(ns: u64) -> Option<gst::ClockTime> {
+    (ns != u64::MAX).then(|| gst::ClockTime::from_nseconds(ns))
+}
+
+/// Flags that are GStreamer's; other bits of that word mean something else there.
+fn passing_flags(info: &FrameInfo) -> gst::BufferFlags {
+    let known =
+        (gst::BufferFlags::all() - gst::BufferFlags::TAG_MEMORY).bits() | gst_video::VideoBufferFlags::all().bits();
+    gst::BufferFlags::from_bits_retain(info.flags & known)
+}
