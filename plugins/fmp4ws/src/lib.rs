@@ -41,7 +41,7 @@ mod plugin {
         "MIT/X11",
         env!("CARGO_PKG_NAME"),
         env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_REPOSITORY"),
+        "Valkka",
         env!("BUILD_REL_DATE")
     );
 }

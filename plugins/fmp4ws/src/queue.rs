@@ -107,8 +107,9 @@ impl Queue {
         self.items.push_back(Item::Eos);
     }
 
-    /// The next fragment of the stream.
-    pub fn push_fragment(&mut self, fragment: &Arc<Fragment>) {
+    /// The next fragment of the stream. Whether the viewer has fallen behind with it, and waits for a keyframe now.
+    pub fn push_fragment(&mut self, fragment: &Arc<Fragment>) -> bool {
+        let was_skipping = matches!(self.state, State::Skipping(_));
         match &mut self.state {
             State::Start if !fragment.keyframe => {}
             State::Start => self.append(fragment, false),
@@ -122,6 +123,7 @@ impl Queue {
             }
             State::Flowing => self.overflow(fragment),
         }
+        !was_skipping && matches!(self.state, State::Skipping(_))
     }
 
     /// The next item to send.
@@ -252,8 +254,13 @@ mod tests {
 
     fn filled(max_bytes: usize, description: &str) -> Queue {
         let mut queue = Queue::new(max_bytes);
-        fragments(description).iter().for_each(|fragment| queue.push_fragment(fragment));
+        push_all(&mut queue, description);
         queue
+    }
+
+    /// How often the viewer fell behind.
+    fn push_all(queue: &mut Queue, description: &str) -> usize {
+        fragments(description).iter().filter(|fragment| queue.push_fragment(fragment)).count()
     }
 
     #[test]
@@ -267,9 +274,16 @@ mod tests {
     fn without_room_everything_goes_until_the_next_keyframe() {
         let mut queue = filled(2000, "K700 d700 d700 d700 s10");
         assert_eq!((drained(&mut queue), queue.bytes()), (String::new(), 0));
-        fragments("d5 d5 K5 d5").iter().for_each(|fragment| queue.push_fragment(fragment));
+        push_all(&mut queue, "d5 d5 K5 d5");
         assert_eq!(drained(&mut queue), "x6 2! 3");
         assert_eq!(queue.skipped().frames, 6);
+    }
+
+    #[test]
+    fn falling_behind_is_told_once() {
+        let mut queue = Queue::new(2000);
+        assert_eq!(push_all(&mut queue, "K700 d700 d700 d700 K10 d700"), 1);
+        assert_eq!(push_all(&mut queue, "d700 d700 d700"), 1);
     }
 
     #[test]
@@ -302,12 +316,12 @@ mod tests {
         let (init, _) = samples::parse_parts(&samples::init(true));
         let mut queue = Queue::new(10_000);
         queue.push_init(init.clone());
-        fragments("K10 d10").iter().for_each(|fragment| queue.push_fragment(fragment));
+        push_all(&mut queue, "K10 d10");
         queue.push_init(init.clone());
-        fragments("d10 K10").iter().for_each(|fragment| queue.push_fragment(fragment));
+        push_all(&mut queue, "d10 K10");
         assert_eq!(drained(&mut queue), "init x3 1!");
         queue.push_init(init);
-        fragments("d10 K10").iter().for_each(|fragment| queue.push_fragment(fragment));
+        push_all(&mut queue, "d10 K10");
         queue.push_eos();
         assert_eq!(drained(&mut queue), "init 1 eos");
     }

@@ -221,13 +221,18 @@ impl Stream {
         if news.is_some() {
             state.clock = news;
         }
+        let mut keyframe_wanted = false;
         for viewer in &state.viewers {
             viewer.push(|queue| {
                 if let Some(clock) = news {
                     queue.push_clock(clock);
                 }
-                queue.push_fragment(fragment);
+                keyframe_wanted |= queue.push_fragment(fragment);
             });
+        }
+        drop(state);
+        if keyframe_wanted {
+            (self.listener)(Notice::KeyframeWanted);
         }
     }
 
@@ -260,7 +265,9 @@ impl Stream {
         if let Some(init) = &state.init {
             queue.push_init(init.clone());
         }
-        state.gop.fragments.iter().for_each(|fragment| queue.push_fragment(fragment));
+        for fragment in &state.gop.fragments {
+            queue.push_fragment(fragment);
+        }
         if state.eos {
             queue.push_eos();
         }

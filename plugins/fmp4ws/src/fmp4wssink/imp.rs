@@ -14,8 +14,8 @@ const DEFAULT_PORT: u32 = 8080;
 const DEFAULT_MAX_VIEWERS: u32 = 256;
 const DEFAULT_MAX_QUEUE_BYTES: u32 = 4 << 20;
 
-/// A keyframe costs bandwidth for everybody: viewers that come together share one.
-const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+/// A keyframe costs bandwidth for everybody: viewers that come or fall behind together share one.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Viewers that read get their last fragments when the element stops; those that do not are not waited for.
 const FAREWELL: Duration = Duration::from_millis(500);

@@ -1,0 +1,9 @@
+//! The element in real pipelines, with real WebSocket clients; what they receive is decoded by GStreamer's own parsers.
+
+mod input;
+mod pipeline;
+mod playing;
+mod serving;
+mod slow;
+mod time;
+mod viewer;

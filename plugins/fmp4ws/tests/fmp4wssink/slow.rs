@@ -1,0 +1,76 @@
+//! Viewers that do not keep up cost themselves, and nobody else.
+
+use crate::pipeline::{MUX, Pipeline, fragments_of};
+use crate::viewer::{Received, Viewer, frames, keyframe, tfdt};
+use gst::prelude::*;
+
+/// 100 KB in each frame, so that what sockets hold is soon full.
+pub const HEAVY: &str = "videotestsrc is-live=true pattern=snow num-buffers=120 \
+    ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
+    ! x264enc tune=zerolatency speed-preset=ultrafast pass=quant quantizer=5 key-int-max=15 ! h264parse";
+
+fn media(received: &[Received]) -> Vec<&[u8]> {
+    let media = received.iter().filter_map(|received| match received {
+        Received::Media(data) => Some(&data[..]),
+        _ => None,
+    });
+    media.skip(1).collect()
+}
+
+/// Frames that the sink says it has left out.
+fn dropped(received: &[Received]) -> u64 {
+    let told = received.iter().filter_map(|received| match received {
+        Received::Json(value) if value["type"] == "drop" => value["frames"].as_u64(),
+        _ => None,
+    });
+    told.sum()
+}
+
+#[tokio::test]
+async fn a_viewer_that_stalls_skips_to_a_keyframe_and_the_others_get_everything() {
+    let pipeline = Pipeline::ready(&format!("{HEAVY} ! {MUX} ! fmp4wssink port=0 max-queue-bytes=1000000"));
+    let mut slow = Viewer::extended(pipeline.port()).await;
+    let mut slow_plain = Viewer::plain(pipeline.port()).await;
+    let mut fast = Viewer::extended(pipeline.port()).await;
+    pipeline.play();
+    let all = fast.rest().await;
+    // It read nothing so far, and the pipeline has ended in time all the same.
+    pipeline.wait_eos();
+    assert_eq!((media(&all).len(), dropped(&all)), (fragments_of(120), 0));
+
+    let part = slow.rest().await;
+    let got = media(&part);
+    assert!(dropped(&part) > 20, "{}", dropped(&part));
+    let frames: u64 = got.iter().map(|fragment| frames(fragment)).sum();
+    assert_eq!(frames + dropped(&part), 120);
+    for (before, after) in got.iter().zip(&got[1..]) {
+        assert!(tfdt(after) == tfdt(before) + 100 || keyframe(after), "{} after {}", tfdt(after), tfdt(before));
+    }
+    // A gap is told just before the keyframe that ends it.
+    for (message, next) in part.iter().zip(&part[1..]) {
+        if let Received::Json(value) = message
+            && value["type"] == "drop"
+        {
+            assert!(matches!(next, Received::Media(data) if keyframe(data)), "{next:?}");
+        }
+    }
+
+    drop(pipeline);
+    let part = slow_plain.rest().await;
+    assert!(part[1..].iter().all(|received| matches!(received, Received::Media(_))));
+    let times: Vec<u64> = media(&part).iter().map(|fragment| tfdt(fragment)).collect();
+    let expected: Vec<u64> = (0..times.len() as u64).map(|index| index * 100).collect();
+    // Times of its own show no hole.
+    assert_eq!(times, expected);
+    assert!(times.len() < 100);
+}
+
+#[tokio::test]
+async fn a_viewer_that_never_says_anything_costs_nothing() {
+    let camera = crate::pipeline::CAMERA.replace("is-live=true", "is-live=true num-buffers=25");
+    let pipeline = Pipeline::ready(&format!("{camera} ! {MUX} ! fmp4wssink port=0"));
+    let _silent = Viewer::connect(pipeline.port(), "/api/ws").await;
+    pipeline.play();
+    pipeline.wait_eos();
+    assert_eq!(pipeline.sink().property::<u32>("viewers"), 0);
+}
