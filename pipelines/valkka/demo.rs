@@ -72,6 +72,7 @@ fn server(names: &[String], videos: &[impl AsRef<Path>], port_file: &Path) -> Re
         args,
         env: Vec::new(),
         on_line: None,
+        may_end: false,
     })
 }
 

@@ -53,8 +53,10 @@ pub enum Verdict {
 pub struct Health {
     state: State,
     reason: Option<String>,
-    /// When the capture process was started, while it runs.
-    capture_up: Option<Instant>,
+    /// The capture process runs.
+    capturing: bool,
+    /// Since when it has had time to bring a frame.
+    tried_since: Option<Instant>,
     last_frame: Option<Instant>,
     /// Frames seen by the web process and by the analyser. The first sees all of them, but is not always there.
     served: Meter,
@@ -66,7 +68,8 @@ impl Health {
         Self {
             state: State::Connecting,
             reason: None,
-            capture_up: None,
+            capturing: false,
+            tried_since: None,
             last_frame: None,
             served: Meter::default(),
             analysed: Meter::default(),
@@ -83,12 +86,12 @@ impl Health {
     }
 
     pub fn capture_runs(&mut self, now: Instant) {
-        self.capture_up = Some(now);
+        (self.capturing, self.tried_since) = (true, Some(now));
     }
 
     /// The capture process is not there. A failure loses the camera; an end (of a file) does not.
     pub fn capture_ended(&mut self, reason: &str, failed: bool) {
-        self.capture_up = None;
+        (self.capturing, self.tried_since) = (false, None);
         if failed {
             (self.state, self.reason) = (State::Lost, Some(reason.to_owned()));
         }
@@ -109,6 +112,10 @@ impl Health {
     }
 
     fn frame(&mut self, now: Instant) {
+        // What was on its way when the capture process ended brings no camera back.
+        if !self.capturing {
+            return;
+        }
         self.last_frame = Some(now);
         (self.state, self.reason) = (State::Live, None);
     }
@@ -122,10 +129,10 @@ impl Health {
             let reason = format!("no frame for {} seconds", STALL.as_secs());
             (self.state, self.reason) = (State::Stalled, Some(reason));
         }
-        let up = self.capture_up.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if self.state != State::Live && up.min(quiet) > PATIENCE {
-            // The next attempt gets its own time, even before the process is seen to run again.
-            self.capture_up = None;
+        let tried = self.tried_since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if self.state != State::Live && tried.min(quiet) > PATIENCE {
+            // Said once: the next attempt begins when the process runs again.
+            self.tried_since = None;
             return Verdict::Restart(format!("it has brought no frame for {} seconds", PATIENCE.as_secs()));
         }
         Verdict::Fine
@@ -175,11 +182,16 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn running(start: Instant) -> Health {
+        let mut health = Health::new();
+        health.capture_runs(start);
+        health
+    }
+
     #[test]
     fn a_camera_connects_lives_stalls_and_lives_again() {
         let start = Instant::now();
-        let mut health = Health::new();
-        health.capture_runs(start);
+        let mut health = running(start);
         assert_eq!((health.tick(start), health.state()), (Verdict::Fine, State::Connecting));
         health.analysed(start + SECOND);
         assert_eq!((health.tick(start + SECOND * 3), health.state()), (Verdict::Fine, State::Live));
@@ -192,10 +204,13 @@ mod tests {
     #[test]
     fn a_camera_whose_capture_fails_is_lost_until_frames_come() {
         let start = Instant::now();
-        let mut health = Health::new();
-        health.capture_runs(start);
+        let mut health = running(start);
         health.capture_ended("exit code 1: no route", true);
         assert_eq!((health.state(), health.reason()), (State::Lost, Some("exit code 1: no route")));
+        // Frames that were on their way.
+        health.analysed(start + SECOND);
+        health.served(start + SECOND, 10);
+        assert_eq!(health.state(), State::Lost);
         health.capture_runs(start + SECOND);
         health.tick(start + SECOND);
         assert_eq!(health.state(), State::Lost);
@@ -206,8 +221,7 @@ mod tests {
     #[test]
     fn the_end_of_a_file_loses_no_camera() {
         let start = Instant::now();
-        let mut health = Health::new();
-        health.capture_runs(start);
+        let mut health = running(start);
         health.analysed(start);
         health.capture_ended("has ended", false);
         assert_eq!(health.state(), State::Live);
@@ -216,8 +230,7 @@ mod tests {
     #[test]
     fn a_capture_that_brings_nothing_is_started_again_once_per_patience() {
         let start = Instant::now();
-        let mut health = Health::new();
-        health.capture_runs(start);
+        let mut health = running(start);
         assert_eq!(health.tick(start + PATIENCE), Verdict::Fine);
         assert!(matches!(health.tick(start + PATIENCE + SECOND), Verdict::Restart(_)));
         assert_eq!(health.tick(start + PATIENCE + SECOND * 2), Verdict::Fine);
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_whoever_sees_more_and_zero_without_frames() {
         let start = Instant::now();
-        let mut health = Health::new();
+        let mut health = running(start);
         for second in 0..5_u32 {
             let now = start + SECOND * second;
             health.served(now, u64::from(second) * 25 + 1);
@@ -243,7 +256,7 @@ mod tests {
     #[test]
     fn a_count_that_begins_anew_does_no_harm() {
         let start = Instant::now();
-        let mut health = Health::new();
+        let mut health = running(start);
         health.served(start, 1000);
         health.tick(start);
         health.served(start + SECOND, 5);

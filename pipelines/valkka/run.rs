@@ -140,6 +140,7 @@ impl Session {
                     args,
                     env: Vec::new(),
                     on_line: None,
+                    may_end: kind == Kind::Capture && matches!(camera.source, Source::File(_)),
                 });
             }
         }
@@ -158,6 +159,7 @@ impl Session {
             args: channels.collect(),
             env: Vec::new(),
             on_line: Some(on_line),
+            may_end: false,
         });
         Ok(())
     }

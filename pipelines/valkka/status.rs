@@ -349,8 +349,10 @@ mod tests {
                 args: Vec::new(),
                 env: Vec::new(),
                 on_line: None,
+                may_end: false,
             });
         }
+        board.process_runs("lobby.capture", 41);
         board
     }
 

@@ -88,6 +88,8 @@ pub struct Spec {
     pub args: Vec<String>,
     pub env: Vec<(&'static str, OsString)>,
     pub on_line: Option<LineReader>,
+    /// That it ends with success is no failure: a file has an end.
+    pub may_end: bool,
 }
 
 /// Orders from the supervisor.
@@ -135,8 +137,13 @@ impl Keeper {
                     continue;
                 }
                 End::NotStarted(error) => (format!("cannot be started: {error}"), true),
-                End::Exited { status, complaint } => (tell(status, complaint.as_deref()), !status.success()),
+                End::Exited { status, complaint } => {
+                    (tell(status, complaint.as_deref()), !(status.success() && self.spec.may_end))
+                }
             };
+            if !failed {
+                backoff = Backoff::default();
+            }
             let pause = backoff.after(started.elapsed());
             self.board.process_waits(&self.spec.name, &reason, failed);
             if failed {
@@ -254,7 +261,7 @@ impl Keeper {
 fn tell(status: ExitStatus, complaint: Option<&str>) -> String {
     use std::os::unix::process::ExitStatusExt;
     let mut text = match (status.code(), status.signal().map(Signal::try_from)) {
-        (Some(0), _) => return "has ended".to_owned(),
+        (Some(0), _) => return "ended by itself".to_owned(),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(Ok(signal))) => return format!("killed by {signal}"),
         (None, _) => "ended for an unknown reason".to_owned(),

@@ -23,14 +23,16 @@ use gst_rtsp_server::{RTSPMedia, RTSPMediaFactory, RTSPServer, prelude::*};
 
 use self::{footage::Footage, scene::Scene};
 
-/// Two seconds between keyframes at the most: a new viewer waits for one.
+/// Two seconds between keyframes at the most: a new viewer waits for one. One thread, thus one slice per picture: the
+/// payloader of GStreamer 1.22 puts parameter sets before each slice of a keyframe, which tears it in two.
 const LAUNCH: &str = "( appsrc name=pictures is-live=true format=time block=true max-buffers=4 max-bytes=0 \
                       ! videoconvert ! video/x-raw,format=I420 \
-                      ! x264enc tune=zerolatency speed-preset=superfast bframes=0 key-int-max=40 bitrate=2500 \
-                      ! video/x-h264,profile=main ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )";
+                      ! x264enc tune=zerolatency speed-preset=superfast threads=1 bframes=0 key-int-max=40 bitrate=2500 \
+                      ! video/x-h264,profile=main,stream-format=byte-stream,alignment=au \
+                      ! rtph264pay name=pay0 pt=96 config-interval=-1 )";
 
 /// Elements that must be installed for it.
-pub const ELEMENTS: [&str; 6] = ["appsrc", "videoconvert", "x264enc", "h264parse", "rtph264pay", "decodebin"];
+pub const ELEMENTS: [&str; 5] = ["appsrc", "videoconvert", "x264enc", "rtph264pay", "decodebin"];
 
 /// A camera that is only pretended.
 #[derive(Clone, Debug)]
