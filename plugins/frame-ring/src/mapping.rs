@@ -91,8 +91,9 @@ fn check_received(memory: BorrowedFd<'_>, length: u64, must_be_read_only: bool) 
     if !seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL) {
         return Err(MemoryError::Untrusted("it is not sealed against a change of size"));
     }
-    if must_be_read_only && !seals.intersects(SealFlags::FUTURE_WRITE | SealFlags::WRITE) {
-        return Err(MemoryError::Untrusted("it is not sealed against writing"));
+    if seals.intersects(SealFlags::FUTURE_WRITE | SealFlags::WRITE) != must_be_read_only {
+        let why = if must_be_read_only { "it is not sealed against writing" } else { "it is sealed against writing" };
+        return Err(MemoryError::Untrusted(why));
     }
     let stat = fstat(memory).map_err(|_| MemoryError::Untrusted("its size cannot be told"))?;
     if u64::try_from(stat.st_size).unwrap_or_default() < length {

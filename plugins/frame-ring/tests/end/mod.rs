@@ -1,6 +1,8 @@
 //! Both ends of a channel in a temporary folder, for the tests beside this one.
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod by_hand;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
