@@ -74,8 +74,7 @@ fn a_stopped_writer_does_not_keep_a_reader_from_ending() {
 fn a_reader_that_waits_for_its_writer_ends_when_asked() {
     let runtime = Runtime::new();
     let mut reader = runtime.launch("valkkashmsrc channel=never ! checksumsink sync=false");
-    // It waits when it has made sure that there is a folder to watch.
-    crate::stage::eventually("the reader watches the folder", SOON, || runtime.sockets().exists().then_some(()));
+    reader.watches(SOON);
     reader.signal(Signal::SIGINT);
     reader.wait(Duration::from_secs(2));
 }

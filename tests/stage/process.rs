@@ -132,6 +132,14 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
+    /// Waits until it watches some folder.
+    #[track_caller]
+    pub fn watches(&self, within: Duration) {
+        let infos = || fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).into_iter().flatten().flatten();
+        let look = || infos().any(|info| read(&info.path()).contains("inotify wd:")).then_some(());
+        eventually_or(within, look, || self.complaint("watches a folder"));
+    }
+
     /// A number from its `/proc` folder: its share of the memory that it has mapped, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap_or_default();
