@@ -28,13 +28,17 @@ impl Format {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "RGB" => Some(Format::Rgb),
-            "BGR" => Some(Format::Bgr),
-            "GRAY8" => Some(Format::Gray8),
-            _ => None,
+    /// As GStreamer calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Format::Rgb => "RGB",
+            Format::Bgr => "BGR",
+            Format::Gray8 => "GRAY8",
         }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Format::Rgb, Format::Bgr, Format::Gray8].into_iter().find(|format| format.name() == name)
     }
 }
 
@@ -93,7 +97,7 @@ impl Picture {
 
 impl fmt::Display for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{} {:?}", self.width, self.height, self.format)
+        write!(f, "{}x{} {}", self.width, self.height, self.format.name())
     }
 }
 

@@ -9,7 +9,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use frame_ring::{Attachment, Frame, Integrity, Item, LineHandle, ReadError, Reader, Reply, ReplyFormat, StateKind};
+use frame_ring::{
+    Attachment, Frame, Integrity, Item, LineHandle, ReadError, Reader, Reply, ReplyFormat, SendError, StateKind,
+};
 use opencv::core::Size;
 
 use crate::caps::Picture;
@@ -105,7 +107,7 @@ impl Channel {
     fn analyse(&mut self, frame: Frame) -> Option<Vec<u8>> {
         let picture = self.picture?;
         if frame.integrity() == Integrity::Torn {
-            self.log.warn(&format!("frame {} is torn and is left out", frame.id()));
+            self.log.warn("a frame is left out: its checksum is wrong");
             return None;
         }
         let objects = match self.find(&frame, &picture) {
@@ -120,8 +122,10 @@ impl Channel {
         let reply = Reply { frame: Some(frame.id()), format: ReplyFormat::Json, payload: message };
         // The slot is of no more use here; sending may take a moment.
         drop(frame);
-        if let Err(error) = self.line.reply(&reply) {
-            self.log.warn(&format!("a reply is lost: {error}"));
+        match self.line.reply(&reply) {
+            // A writer that has gone needs no answer; the channel will say that it has.
+            Ok(()) | Err(SendError::NotConnected) => {}
+            Err(error) => self.log.warn(&format!("a reply is lost: {error}")),
         }
         Some(reply.payload)
     }
