@@ -17,8 +17,11 @@ const HEIGHT: f64 = 240.0;
 /// Of the ball that videotestsrc shows.
 const RADIUS: f64 = 20.0;
 
-/// Frames until a background that was learned with the ball in it has lost it.
-const LEARNED: usize = 60;
+/// No crop.
+const WHOLE: [f64; 2] = [0.0, 0.0];
+
+/// Lines in a row that cannot be right by chance.
+const MANY: usize = 60;
 
 /// `gst-launch-1.0` with a moving ball for a camera. Killed at its drop, like a crash.
 struct Ball {
@@ -27,7 +30,8 @@ struct Ball {
 }
 
 impl Ball {
-    fn start(folder: &Path, channel: &str) -> Self {
+    /// `crop` are the pixels that are cut off on either side, and at top and bottom.
+    fn start(folder: &Path, channel: &str, crop: [f64; 2]) -> Self {
         let plugins = folder.join("plugins");
         if !plugins.exists() {
             fs::create_dir(&plugins).expect("the folder is the test's own");
@@ -35,11 +39,14 @@ impl Ball {
         }
         let errors = folder.join(format!("{channel}.err"));
         let source = "videotestsrc pattern=ball animation-mode=frames is-live=true";
-        let caps = format!("video/x-raw,format=RGB,width={WIDTH},height={HEIGHT},framerate=40/1");
+        let [left, top] = crop;
+        let (width, height) = (WIDTH + 2.0 * left, HEIGHT + 2.0 * top);
+        let caps = format!("video/x-raw,format=RGB,width={width},height={height},framerate=40/1");
+        let crop = if crop == WHOLE { String::new() } else { cut_out(width, height, crop) };
         let sink = format!("valkkashmsink channel={channel} sync=false");
         let child = Command::new("gst-launch-1.0")
             .arg("-q")
-            .args(format!("{source} ! {caps} ! {sink}").split_whitespace())
+            .args(format!("{source} ! {caps} {crop} ! {sink}").split_whitespace())
             .env("GST_PLUGIN_PATH", &plugins)
             .env("GST_REGISTRY", folder.join("registry.bin"))
             .env("VALKKA_RUNTIME_DIR", folder)
@@ -64,6 +71,17 @@ impl Drop for Ball {
     }
 }
 
+/// Cuts without a copy: all bytes of the large picture go on, with a video meta that says where the small one is.
+fn cut_out(width: f64, height: f64, [left, top]: [f64; 2]) -> String {
+    let stride = (width * 3.0 / 4.0).ceil() * 4.0;
+    let offset = top * stride + left * 3.0;
+    let size = stride * height;
+    format!(
+        "! rawvideoparse format=rgb width={WIDTH} height={HEIGHT} framerate=40/1 frame-size={size} \
+         plane-offsets=<{offset}> plane-strides=<{stride}>"
+    )
+}
+
 /// This build's plug-in: `cargo build` puts it beside the program, `cargo test` into `deps` only.
 fn plugin() -> PathBuf {
     let programs = Path::new(env!("CARGO_BIN_EXE_valkka-analyse")).parent().expect("a program is in a folder");
@@ -74,27 +92,28 @@ fn plugin() -> PathBuf {
 }
 
 /// Where the ball is in the picture of that number (`gst_video_test_src_ball`): left, top, right, bottom.
-fn ball(number: f64) -> [f64; 4] {
+fn ball(number: f64, crop: [f64; 2]) -> [f64; 4] {
     let turn = 2.0 * PI * number / 200.0;
-    let x = RADIUS + (0.5 + 0.5 * turn.sin()) * (WIDTH - 2.0 * RADIUS);
-    let y = RADIUS + (0.5 + 0.5 * (turn * SQRT_2).sin()) * (HEIGHT - 2.0 * RADIUS);
-    [x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS]
+    let x = RADIUS + (0.5 + 0.5 * turn.sin()) * (WIDTH + 2.0 * crop[0] - 2.0 * RADIUS) - crop[0];
+    let y = RADIUS + (0.5 + 0.5 * (turn * SQRT_2).sin()) * (HEIGHT + 2.0 * crop[1] - 2.0 * RADIUS) - crop[1];
+    let (across, down) = (|x: f64| x.clamp(0.0, WIDTH), |y: f64| y.clamp(0.0, HEIGHT));
+    [across(x - RADIUS), down(y - RADIUS), across(x + RADIUS), down(y + RADIUS)]
 }
 
 /// Is there one object, a box within a few pixels of the ball?
-fn over_the_ball(message: &Value, number: f64) -> bool {
+fn over_the_ball(message: &Value, number: f64, crop: [f64; 2]) -> bool {
     let objects = message["objects"].as_array().expect("a list");
     let sides = [WIDTH, HEIGHT, WIDTH, HEIGHT];
     let near = |n: usize| {
         let edge = objects[0]["box"][n].as_f64().expect("a number") * sides[n];
-        (edge - ball(number)[n]).abs() <= 5.0
+        (edge - ball(number, crop)[n]).abs() <= 5.0
     };
     objects.len() == 1 && (0..4).all(near)
 }
 
-/// Takes lines about a camera until `count` of them in a row tell where the ball is.
+/// Takes lines about a camera until a good many of them in a row tell where the ball is.
 #[track_caller]
-fn follow(analyser: &Analyser, camera: &str, count: usize) {
+fn follow(analyser: &Analyser, camera: &str, crop: [f64; 2]) {
     let mut in_a_row = 0;
     let take = || {
         let message = analyser.message();
@@ -103,8 +122,8 @@ fn follow(analyser: &Analyser, camera: &str, count: usize) {
         }
         // Both count from 0.
         let number = message["seq"].as_f64().expect("a number");
-        in_a_row = if over_the_ball(&message, number) { in_a_row + 1 } else { 0 };
-        (in_a_row == count).then_some(())
+        in_a_row = if over_the_ball(&message, number, crop) { in_a_row + 1 } else { 0 };
+        (in_a_row == MANY).then_some(())
     };
     eventually(&format!("boxes follow the ball of {camera}"), take);
 }
@@ -114,20 +133,29 @@ fn boxes_follow_a_ball_through_crash_and_restart_of_its_writer() {
     let folder = runtime_dir();
     let analyser_args = "--channel lobby.rgb --channel gate.rgb";
     let mut analyser = Analyser::start(folder.path(), analyser_args);
-    let first = Ball::start(folder.path(), "lobby.rgb");
+    let first = Ball::start(folder.path(), "lobby.rgb", WHOLE);
     analyser.says("lobby.rgb: pictures of 320x240 RGB");
     let message = analyser.message();
     assert_eq!((&message["camera"], &message["width"]), (&"lobby".into(), &320.into()), "{}", first.errors());
-    follow(&analyser, "lobby", LEARNED);
+    follow(&analyser, "lobby", WHOLE);
 
     drop(first);
     analyser.says("lobby.rgb: has no writer any more");
-    let again = Ball::start(folder.path(), "lobby.rgb");
-    let other = Ball::start(folder.path(), "gate.rgb");
-    follow(&analyser, "lobby", LEARNED);
-    follow(&analyser, "gate", LEARNED);
+    let again = Ball::start(folder.path(), "lobby.rgb", WHOLE);
+    let other = Ball::start(folder.path(), "gate.rgb", WHOLE);
+    follow(&analyser, "lobby", WHOLE);
+    follow(&analyser, "gate", WHOLE);
 
     analyser.signal(Signal::SIGTERM);
     assert_eq!(analyser.end().code(), Some(0));
     assert_eq!((again.errors(), other.errors()), (String::new(), String::new()), "the writers do not mind");
+}
+
+#[test]
+fn boxes_follow_a_ball_in_a_cropped_picture() {
+    let folder = runtime_dir();
+    let crop = [23.0, 9.0];
+    let analyser = Analyser::start(folder.path(), "--channel lobby.rgb");
+    let _cropped = Ball::start(folder.path(), "lobby.rgb", crop);
+    follow(&analyser, "lobby", crop);
 }
