@@ -64,7 +64,10 @@ fn push_evicting(port: &Port, depth: u64, last_head: &mut u64, tail: &mut u64, w
 
 #[test]
 fn every_entry_is_taken_or_evicted_once_and_in_order() {
-    loom::model(|| {
+    // Three pushes, so that the ring wraps. Bugs show with two or three preemptions; all interleavings would take minutes.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
         let port = Port::new(1, 0);
         let reader = {
             let port = port.clone();
