@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::epoll;
 
@@ -46,6 +47,8 @@ pub(super) struct Link {
     /// Serial of the newest message that has been read, or need not be looked for.
     serial: u32,
     pub max_held: u32,
+    /// Slots held, in all generations.
+    held: Arc<AtomicU32>,
     armed: bool,
 }
 
@@ -61,12 +64,13 @@ impl Link {
             early: None,
             serial: 0,
             max_held: 1,
+            held: Arc::default(),
             armed: false,
         }
     }
 
     pub fn held(&self) -> u32 {
-        self.port.as_ref().map_or(0, |port| port.held())
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Reads all that the line has.
@@ -109,7 +113,8 @@ impl Link {
                     .and_then(|memory| Ok((memory, Port::open(port_memory.as_fd(), port, frames.generation)?)));
                 match opened {
                     Ok((frames, port)) => {
-                        let port = ReaderPort::new(frames, port, attention, self.policy, self.line.clone());
+                        let port =
+                            ReaderPort::new(frames, port, attention, self.held.clone(), self.policy, self.line.clone());
                         Said::Generation(port, ready)
                     }
                     Err(MemoryError::Untrusted(why)) => {

@@ -14,8 +14,8 @@ pub(super) struct ReaderPort {
     pub frames: ReaderFrames,
     pub port: Port,
     pub attention: OwnedFd,
-    /// Slots that this process holds.
-    held: AtomicU32,
+    /// Slots of this writer that this process holds, in all generations: the budget knows no generations.
+    held: Arc<AtomicU32>,
     /// The writer may wait for room in the queue.
     lossless: bool,
     /// As long as a frame is held, the line does not hang up: that is how the writer knows.
@@ -34,17 +34,20 @@ pub(super) enum Lie {
 }
 
 impl ReaderPort {
-    pub fn new(frames: ReaderFrames, port: Port, attention: OwnedFd, policy: Policy, line: Arc<Line>) -> Arc<Self> {
+    pub fn new(
+        frames: ReaderFrames,
+        port: Port,
+        attention: OwnedFd,
+        held: Arc<AtomicU32>,
+        policy: Policy,
+        line: Arc<Line>,
+    ) -> Arc<Self> {
         let lossless = policy == Policy::Lossless;
-        Arc::new(Self { frames, port, attention, held: AtomicU32::new(0), lossless, _line: line })
+        Arc::new(Self { frames, port, attention, held, lossless, _line: line })
     }
 
     pub fn generation(&self) -> u64 {
         self.frames.geometry().generation
-    }
-
-    pub fn held(&self) -> u32 {
-        self.held.load(Ordering::Relaxed)
     }
 
     /// Takes the oldest waiting frame. With `max_held` slots out, the frame is copied and its slot given back at once.

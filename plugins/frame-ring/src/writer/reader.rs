@@ -167,6 +167,9 @@ impl ReaderRecord {
             return self.drop_newest(|dropped| dropped.keyframe += 1);
         }
         if self.loans() >= self.grant.budget() {
+            if self.grant.policy == Policy::Lossless {
+                return Offer::Wait;
+            }
             return self.drop_newest(|dropped| dropped.held += 1);
         }
         self.gate_open = true;
