@@ -1,7 +1,7 @@
 //! GStreamer plug-in `fmp4ws`: pipelines to browsers, as fragmented MP4 over WebSocket.
 //!
 //! For whoever has a pipeline and wants it on a page, with `gst-launch-1.0` or in an application; `valkka` runs one
-//! [`fmp4wssink`] for each camera. It knows MP4 boxes and sockets, and nothing of shared memory.
+//! `fmp4wssink` for each camera. It knows MP4 boxes and sockets, and nothing of shared memory.
 //!
 //! ```text
 //!   muxer ─► fmp4wssink ( intake ─► mp4::Parser ) ─► Stream ─► Queue ─► session ─► browser

@@ -1,8 +1,8 @@
 //! Fragmented MP4 as it arrives: bytes in, init segments and fragments out.
 //!
-//! For [`crate::intake`], which feeds whatever a muxer pushes, in pieces of any size. Everything here is plain data and
+//! For `intake`, which feeds whatever a muxer pushes, in pieces of any size. Everything here is plain data and
 //! needs no pipeline; buffer flags and caps are not looked at, because muxers disagree about them and the boxes do not
-//! lie. What a viewer gets of it, and when, is [`crate::stream`]'s business.
+//! lie. What a viewer gets of it, and when, is `stream`'s business.
 //!
 //! ```text
 //!   ftyp moov │ moof mdat │ moof mdat │ ...        (ISO/IEC 14496-12)

@@ -51,6 +51,11 @@ class Target {
   #stalls = 0;
   #last = null;
 
+  /** Another connection: what lay between the two says nothing about either. */
+  restarted() {
+    this.#last = null;
+  }
+
   /** A fragment of `duration` seconds of media was appended. */
   arrived(duration) {
     const now = performance.now() / 1000;
@@ -91,6 +96,7 @@ class Playback {
     this.#video = video;
     this.#fail = fail;
     this.target = target;
+    target.restarted();
     this.#source.addEventListener("sourceopen", () => this.#open(mime), { once: true });
     video.disableRemotePlayback = true; // What ManagedMediaSource demands.
     video.src = URL.createObjectURL(this.#source);
