@@ -33,11 +33,11 @@ fn share_rgb_has_a_slow_reader_and_one_that_misses_nothing() {
 #[test]
 fn browser_plays_and_the_sink_knows_its_viewers() {
     let (runtime, example) = (Runtime::new(), example("browser"));
-    let _server = example.paste(&runtime, 0);
+    let server = example.paste(&runtime, 0);
     let mut streams = example.paste(&runtime, 1);
     // It may ask before the server is there: its first terminal has to look at the build.
     if !streams.wait(BUILT).success() {
-        _server.line("PLAYING", BUILT);
+        server.line("PLAYING", BUILT);
         streams = example.paste(&runtime, 1);
     }
     assert!(streams.finish(SOON).contains("lobby"));
@@ -48,7 +48,7 @@ fn browser_plays_and_the_sink_knows_its_viewers() {
     let before = browser.ask("return all('video')[0].currentTime");
     browser.ask_until(&format!("return all('video')[0].currentTime > {before} + 2"), SOON);
     let told = example.paste(&runtime, 1).finish(SOON);
-    assert!(told.contains("1"), "somebody watches: {told}");
+    assert!(told.contains(r#""viewers":1"#), "somebody watches: {told}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
+from gi.repository import GObject, Gst  # noqa: E402
 
 
 def answer(source, buffer):
@@ -27,7 +27,8 @@ def answer(source, buffer):
     reply = Gst.Structure.new_empty("valkka-reply")
     reply.set_value("brightness", brightness)
     for name in ("generation", "seq"):
-        reply.set_value(name, frame.get_value(name))
+        # Said in full: PyGObject would make a 32-bit number of it.
+        reply.set_value(name, GObject.Value(GObject.TYPE_UINT64, frame.get_value(name)))
     source.send_event(Gst.Event.new_custom(Gst.EventType.CUSTOM_UPSTREAM, reply))
     print(f"frame {frame.get_value('seq')}: brightness {brightness:.0f}", flush=True)
 
