@@ -10,6 +10,7 @@ mod docs;
 mod examples;
 mod hold;
 mod install;
+mod orchestrator;
 mod refusal;
 mod stop;
 mod stream;

@@ -55,7 +55,8 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
 #[test]
 fn wrong_usage_has_an_exit_code_of_its_own() {
     let runtime = Runtime::new();
-    for arguments in [&["run"][..], &["run", "nowhere.mp4"], &["run", "Lobby=test:ball"], &["run", "ftp://u:hush@cam/"]] {
+    for arguments in [&["run"][..], &["run", "nowhere.mp4"], &["run", "Lobby=test:ball"], &["run", "ftp://u:hush@cam/"]]
+    {
         let mut process = runtime.start(runtime.command("valkka").args(arguments));
         let status = process.wait(SOON);
         assert_eq!(status.code(), Some(2), "{arguments:?}\n{}", process.errors());
