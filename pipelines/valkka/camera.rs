@@ -102,7 +102,8 @@ fn suggest_name(source: &Source, position: usize, taken: impl Fn(&str) -> bool) 
         Source::Test(pattern) => pattern.to_ascii_lowercase(),
         Source::File(path) => {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            let clean: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+            let clean: String =
+                stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
             clean.trim_matches('-').to_owned()
         }
     };

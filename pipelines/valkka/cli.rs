@@ -26,7 +26,9 @@ pub enum Command {
     #[command(after_long_help = DEMO_EXAMPLES)]
     Demo(Demo),
     /// Print a completion script for a shell
-    #[command(after_long_help = "Example:\n  valkka completions bash > ~/.local/share/bash-completion/completions/valkka")]
+    #[command(
+        after_long_help = "Example:\n  valkka completions bash > ~/.local/share/bash-completion/completions/valkka"
+    )]
     Completions { shell: Shell },
     /// Become PROGRAM, bound to the life of the process PARENT
     #[command(hide = true)]
@@ -40,6 +42,10 @@ pub enum Command {
     #[command(hide = true)]
     RtspServer(RtspServer),
 }
+
+/// Measured: frames that come later than this get the time stamp of their predecessor, or none. Half a second is what a
+/// busy machine needs when a browser starts.
+pub const LATENCY_MS: u32 = 500;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -65,8 +71,9 @@ pub struct Run {
     pub cameras: Vec<String>,
     #[command(flatten)]
     pub page: Page,
-    /// Milliseconds by which packets of an RTSP camera may be late
-    #[arg(long, value_name = "MS", default_value_t = 50)]
+    /// Milliseconds by which packets of an RTSP camera may be late and still keep their time stamps. Delays those
+    /// readers only that synchronise to the clock (displays), not analysers and not the web page
+    #[arg(long, value_name = "MS", default_value_t = LATENCY_MS)]
     pub latency: u32,
     #[command(flatten)]
     pub analysis: Analysis,

@@ -16,9 +16,6 @@ use crate::{
 
 const NAMES: [&str; 8] = ["lobby", "gate", "yard", "hall", "drive", "garden", "desk", "dock"];
 
-/// Loopback loses and reorders nothing.
-const LATENCY_MS: u32 = 0;
-
 /// Starts the RTSP server, waits until it serves, and goes on as `valkka run` does.
 pub async fn demo(options: cli::Demo) -> Result<()> {
     let names = names(&options)?;
@@ -32,7 +29,7 @@ pub async fn demo(options: cli::Demo) -> Result<()> {
         let spec = server(&names, &options.video, &port_file)?;
         let base = session.start_and_hear(spec, server_address).await?;
         let camera = |name: &String| Camera { name: name.clone(), source: Source::Rtsp(format!("{base}/{name}")) };
-        session.start(&names.iter().map(camera).collect::<Vec<_>>(), LATENCY_MS, analysis)
+        session.start(&names.iter().map(camera).collect::<Vec<_>>(), cli::LATENCY_MS, analysis)
     };
     Session::open(options.page).await?.live(start).await
 }

@@ -85,9 +85,8 @@ fn next_value(lower: &str, from: usize) -> Option<(usize, usize)> {
 fn value_after(lower: &str, end_of_key: usize) -> Option<(usize, usize)> {
     let after = lower[end_of_key..].trim_start_matches(['"', '\'', '\\']);
     let value = after.strip_prefix(['=', ':'])?.trim_start_matches([' ', '"', '\'', '\\']);
-    let len = value
-        .find(|c: char| ends_word(c) || matches!(c, '&' | ',' | ';' | '\\' | '}' | '#'))
-        .unwrap_or(value.len());
+    let len =
+        value.find(|c: char| ends_word(c) || matches!(c, '&' | ',' | ';' | '\\' | '}' | '#')).unwrap_or(value.len());
     let start = lower.len() - value.len();
     (len > 0).then_some((start, start + len))
 }
@@ -149,7 +148,9 @@ mod tests {
 
     #[test]
     fn text_without_credentials_stays_as_it_is() {
-        for text in ["rtsp://cam/1", "a@b", "bypass=true", "compass: north", "", "password", "ERROR: no picture", "ü://é"] {
+        for text in
+            ["rtsp://cam/1", "a@b", "bypass=true", "compass: north", "", "password", "ERROR: no picture", "ü://é"]
+        {
             assert_eq!(mask(text), text);
         }
     }

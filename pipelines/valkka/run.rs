@@ -6,14 +6,7 @@
 //!                remove the folder ◄─ stop captures ◄─ stop web processes, analyser ◄──┘
 //! ```
 
-use std::{
-    ffi::OsString,
-    future::pending,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -83,8 +76,7 @@ impl Session {
         let spawner = Spawner::new(Handle::current()).context("no thread can be started")?;
         let supervisor = Supervisor::new(spawner, board.clone());
         let ending = watch::Sender::new(false);
-        let app =
-            web::App { board: board.clone(), web_socket: web_socket_of(&runtime), ending: ending.subscribe() };
+        let app = web::App { board: board.clone(), web_socket: web_socket_of(&runtime), ending: ending.subscribe() };
         let serving = tokio::spawn(web::serve(listener, app));
         Ok(Self { runtime, board, supervisor, signals, page, address, ending, serving })
     }

@@ -30,7 +30,9 @@ pub struct RuntimeDir {
 pub enum RuntimeDirError {
     #[error("runtime folder {path}: {source}. Set XDG_RUNTIME_DIR to a folder that is yours")]
     Io { path: PathBuf, source: io::Error },
-    #[error("runtime folder {path} belongs to user {owner}: remove it, or set XDG_RUNTIME_DIR to a folder that is yours")]
+    #[error(
+        "runtime folder {path} belongs to user {owner}: remove it, or set XDG_RUNTIME_DIR to a folder that is yours"
+    )]
     NotOurs { path: PathBuf, owner: u32 },
     #[error("runtime folder {0}: the path is too long for sockets. Set XDG_RUNTIME_DIR to a shorter one")]
     TooLong(PathBuf),
@@ -65,7 +67,8 @@ impl RuntimeDir {
             return Err(RuntimeDirError::TooLong(path));
         }
         DirBuilder::new().mode(0o700).create(&path).map_err(failed(&path))?;
-        let lock = File::create_new(path.join(LOCK)).and_then(|file| file.lock().map(|()| file)).map_err(failed(&path))?;
+        let lock =
+            File::create_new(path.join(LOCK)).and_then(|file| file.lock().map(|()| file)).map_err(failed(&path))?;
         drop(creating);
         Ok(Self { path, _lock: lock })
     }

@@ -29,7 +29,9 @@ pub enum TemplateError {
     Unknown { template: &'static str, placeholder: String },
     #[error("template {template}: a placeholder is not closed in {word:?}")]
     Open { template: &'static str, word: String },
-    #[error("a value for {{{0}}} has a quote, a backslash or a control character in it, which a pipeline description cannot hold")]
+    #[error(
+        "a value for {{{0}}} has a quote, a backslash or a control character in it, which a pipeline description cannot hold"
+    )]
     Quote(&'static str),
 }
 
@@ -176,6 +178,8 @@ mod tests {
             assert!(elements.contains(&element), "{element} is not in {elements:?}");
         }
         let all = [CAPTURE_RTSP, CAPTURE_FILE, CAPTURE_TEST, WEB];
-        assert!(all.iter().all(|t| t.elements().iter().all(|e| e.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))));
+        assert!(
+            all.iter().all(|t| t.elements().iter().all(|e| e.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')))
+        );
     }
 }

@@ -61,12 +61,15 @@ impl LastLines {
 
 fn is_error(line: &str) -> bool {
     let line = line.trim_start();
-    ["error", "fatal", "panicked"].iter().any(|word| line.get(..word.len()).is_some_and(|l| l.eq_ignore_ascii_case(word)))
+    ["error", "fatal", "panicked"]
+        .iter()
+        .any(|word| line.get(..word.len()).is_some_and(|l| l.eq_ignore_ascii_case(word)))
 }
 
 /// `ERROR: from element /GstPipeline:pipeline0/GstRTSPSrc:camera: Could not connect.` is about `Could not connect.`
 fn shorten(line: &str) -> String {
-    let line = line.strip_prefix("ERROR: from element ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, m)| m);
+    let line =
+        line.strip_prefix("ERROR: from element ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, m)| m);
     line.strip_prefix("ERROR: ").unwrap_or(line).chars().take(300).collect()
 }
 

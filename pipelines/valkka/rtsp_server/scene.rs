@@ -57,15 +57,31 @@ impl Scene {
         let t = seconds + self.shift;
         match self.kind {
             Kind::Lobby => {
-                walk(canvas, t, &Walk { period: 17.0, ground: 452.0, height: 190.0, right: false, coat: Colour(52, 92, 140) });
-                walk(canvas, t, &Walk { period: 11.0, ground: 505.0, height: 235.0, right: true, coat: Colour(176, 62, 54) });
+                walk(
+                    canvas,
+                    t,
+                    &Walk { period: 17.0, ground: 452.0, height: 190.0, right: false, coat: Colour(52, 92, 140) },
+                );
+                walk(
+                    canvas,
+                    t,
+                    &Walk { period: 11.0, ground: 505.0, height: 235.0, right: true, coat: Colour(176, 62, 54) },
+                );
             }
             Kind::Gate => {
                 drive(canvas, t, 13.0);
-                walk(canvas, t, &Walk { period: 19.0, ground: 502.0, height: 150.0, right: false, coat: Colour(214, 196, 160) });
+                walk(
+                    canvas,
+                    t,
+                    &Walk { period: 19.0, ground: 502.0, height: 150.0, right: false, coat: Colour(214, 196, 160) },
+                );
             }
             Kind::Yard => {
-                walk(canvas, t, &Walk { period: 15.0, ground: 470.0, height: 170.0, right: true, coat: Colour(205, 205, 205) });
+                walk(
+                    canvas,
+                    t,
+                    &Walk { period: 15.0, ground: 470.0, height: 170.0, right: true, coat: Colour(205, 205, 205) },
+                );
                 prowl(canvas, t, 9.0);
             }
         }
@@ -252,7 +268,9 @@ fn paint_yard(canvas: &mut Canvas) {
     canvas.shadow(730.0, 398.0, (220.0, 16.0), 0.5);
     canvas.block((196.0, 250.0, 222.0, 410.0), 6.0, grey(48));
     canvas.shadow(210.0, 412.0, (110.0, 14.0), 0.5);
-    for (dx, dy, r) in [(0.0, 0.0, 82.0), (-66.0, 34.0, 56.0), (68.0, 30.0, 58.0), (-26.0, -48.0, 52.0), (38.0, -44.0, 50.0)] {
+    for (dx, dy, r) in
+        [(0.0, 0.0, 82.0), (-66.0, 34.0, 56.0), (68.0, 30.0, 58.0), (-26.0, -48.0, 52.0), (38.0, -44.0, 50.0)]
+    {
         canvas.disc(208.0 + dx, 196.0 + dy, r, grey(70));
     }
     for (dx, dy, r) in [(-14.0, -22.0, 48.0), (46.0, 6.0, 36.0), (-58.0, 20.0, 32.0)] {

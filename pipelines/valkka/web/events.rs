@@ -66,7 +66,8 @@ async fn ended(mut ending: watch::Receiver<bool>) {
 
 impl Wanted {
     fn wants(&self, event: &Arc<str>) -> bool {
-        let is = |kind: &str| event.strip_prefix(r#"{"type":""#).is_some_and(|rest| rest.starts_with(&format!("{kind}\"")));
+        let is =
+            |kind: &str| event.strip_prefix(r#"{"type":""#).is_some_and(|rest| rest.starts_with(&format!("{kind}\"")));
         self.only.as_ref().is_none_or(|kinds| kinds.split(',').any(is))
     }
 }

@@ -47,7 +47,8 @@ const FILES: [(&str, &str, &str); 8] = [
 ];
 
 /// Scripts, styles and connections are our own; pictures of a video come as blobs.
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'";
+const POLICY: &str =
+    "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'";
 
 /// What the handlers know.
 #[derive(Clone)]
