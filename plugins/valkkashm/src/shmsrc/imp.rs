@@ -250,6 +250,11 @@ impl ObjectImpl for ValkkaShmSrc {
         let obj = self.obj();
         obj.set_live(true);
         obj.set_format(gst::Format::Time);
+        // The base class asks downstream about memory before there are caps. Some sinks do not expect that.
+        obj.src_pad().add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query().map(|q| q.view()) {
+            Some(gst::QueryView::Allocation(allocation)) if allocation.get().0.is_none() => gst::PadProbeReturn::Drop,
+            _ => gst::PadProbeReturn::Ok,
+        });
     }
 }
 

@@ -65,6 +65,8 @@ impl ValkkaShmSrc {
             Item::Frame(frame) => {
                 self.count_lost(stream, frame.lost_before());
                 self.flow(stream);
+                // The base class pushes the segment with it, if there was none yet.
+                stream.flowing = true;
                 return Ok(Some(self.wrap(stream, frame)));
             }
             Item::Eos => {
