@@ -138,7 +138,7 @@ impl Keeper {
                 }
                 End::NotStarted(error) => (format!("cannot be started: {error}"), true),
                 End::Exited { status, complaint } => {
-                    (tell(status, complaint.as_deref()), !(status.success() && self.spec.may_end))
+                    (tell(status, complaint), !(status.success() && self.spec.may_end))
                 }
             };
             if !failed {
@@ -146,10 +146,11 @@ impl Keeper {
             }
             let pause = backoff.after(started.elapsed());
             self.board.process_waits(&self.spec.name, &reason, failed);
+            let (name, pause_s) = (&self.spec.name, pause.as_secs_f32());
             if failed {
-                warn!("{}: {reason}; started again in {} s", self.spec.name, pause.as_secs_f32());
+                warn!("{name}: {reason}; started again in {pause_s} s");
             } else {
-                info!("{}: {reason}; started again in {} s", self.spec.name, pause.as_secs_f32());
+                info!("{name}: {reason}; started again in {pause_s} s");
             }
             tokio::select! {
                 () = sleep(pause) => {}
@@ -222,7 +223,8 @@ impl Keeper {
         let (err_lines, board) = (lines.clone(), self.board.clone());
         let err = tokio::spawn(output::for_each_line(stderr, move |line| {
             let line = err_lines.remember(line);
-            if line.starts_with("ERROR") || line.starts_with("WARNING") {
+            // An error ends the process and is told then, as the reason.
+            if line.starts_with("WARNING") {
                 warn!("{name}: {line}");
             } else {
                 debug!("{name}: {line}");
@@ -257,19 +259,15 @@ impl Keeper {
     }
 }
 
-/// "exit code 1: Could not connect." or "killed by SIGSEGV".
-fn tell(status: ExitStatus, complaint: Option<&str>) -> String {
+/// "Could not connect." or, of those that say nothing, "exit code 1" or "killed by SIGSEGV".
+fn tell(status: ExitStatus, complaint: Option<String>) -> String {
     use std::os::unix::process::ExitStatusExt;
-    let mut text = match (status.code(), status.signal().map(Signal::try_from)) {
-        (Some(0), _) => return "ended by itself".to_owned(),
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(Ok(signal))) => return format!("killed by {signal}"),
+    match (status.code(), status.signal().map(Signal::try_from)) {
+        (Some(0), _) => "ended by itself".to_owned(),
+        (Some(code), _) => complaint.unwrap_or_else(|| format!("exit code {code}")),
+        (None, Some(Ok(signal))) => format!("killed by {signal}"),
         (None, _) => "ended for an unknown reason".to_owned(),
-    };
-    if let Some(complaint) = complaint {
-        text = format!("{text}: {complaint}");
     }
-    text
 }
 
 impl fmt::Debug for Spec {

@@ -51,11 +51,17 @@ impl LastLines {
         line
     }
 
-    /// The line that says most about a failure: the first error, or the last line of all.
+    /// What says most about a failure: the first error with its detail, or the last line of all.
     pub fn complaint(&self) -> Option<String> {
         let lines = self.0.lock().expect("nothing panics under this lock");
-        let error = lines.iter().find(|line| is_error(line));
-        error.or(lines.back()).map(|line| shorten(line))
+        let Some(at) = lines.iter().position(|line| is_error(line)) else { return lines.back().map(|line| cut(line)) };
+        let error = shorten(&lines[at]);
+        // gst-launch-1.0 prints a heading, a place in its sources, and then what it knows in addition.
+        let heading = lines.get(at + 1).is_some_and(|line| line.starts_with("Additional debug info"));
+        let detail = lines.get(at + 3).filter(|line| heading && !is_progress(line));
+        Some(cut(
+            &detail.map_or_else(|| error.to_owned(), |detail| format!("{} ({detail})", error.trim_end_matches('.')))
+        ))
     }
 }
 
@@ -66,11 +72,20 @@ fn is_error(line: &str) -> bool {
         .any(|word| line.get(..word.len()).is_some_and(|l| l.eq_ignore_ascii_case(word)))
 }
 
+/// What gst-launch-1.0 says of itself while it ends.
+fn is_progress(line: &str) -> bool {
+    ["Setting ", "Execution ", "Freeing ", "ERROR"].iter().any(|start| line.starts_with(start))
+}
+
 /// `ERROR: from element /GstPipeline:pipeline0/GstRTSPSrc:camera: Could not connect.` is about `Could not connect.`
-fn shorten(line: &str) -> String {
+fn shorten(line: &str) -> &str {
     let line =
         line.strip_prefix("ERROR: from element ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, m)| m);
-    line.strip_prefix("ERROR: ").unwrap_or(line).chars().take(300).collect()
+    line.strip_prefix("ERROR: ").unwrap_or(line)
+}
+
+fn cut(line: &str) -> String {
+    line.chars().take(300).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +118,18 @@ mod tests {
         last.remember("ERROR: pipeline doesn't want to preroll.");
         last.remember("Freeing pipeline ...");
         assert_eq!(last.complaint().unwrap(), "No rtsp://***@cam/ here.");
+    }
+
+    #[test]
+    fn the_detail_of_an_error_belongs_to_the_reason() {
+        let last = LastLines::default();
+        last.remember("ERROR: from element /GstPipeline:pipeline0/GstRTSPSrc:camera: Could not open resource.");
+        last.remember("Additional debug info:");
+        last.remember("../gst/rtsp/gstrtspsrc.c(8336): gst_rtspsrc_retrieve_sdp (): /GstPipeline:pipeline0");
+        let without = last.complaint().unwrap();
+        last.remember("Failed to connect. (Generic error)");
+        assert_eq!(without, "Could not open resource.");
+        assert_eq!(last.complaint().unwrap(), "Could not open resource (Failed to connect. (Generic error))");
     }
 
     #[test]

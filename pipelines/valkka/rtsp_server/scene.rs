@@ -45,7 +45,7 @@ impl Scene {
             Kind::Gate => paint_gate(&mut background),
             Kind::Yard => paint_yard(&mut background),
         }
-        background.text(16, 16, 3, name);
+        background.text(16, 16, 2, name);
         let canvas = background.clone();
         Self { kind, shift: (number / 3) as f64 * 4.7, background, canvas }
     }
@@ -85,8 +85,9 @@ impl Scene {
                 prowl(canvas, t, 9.0);
             }
         }
-        let width = (clock.len() * (font::WIDTH + 1) + 3) * 3;
-        canvas.text(WIDTH.saturating_sub(16 + width), 16, 3, clock);
+        // Small enough that a change of the minute is not a thing that moves.
+        let width = (clock.len() * (font::WIDTH + 1) + 3) * 2;
+        canvas.text(WIDTH.saturating_sub(16 + width), 16, 2, clock);
         canvas.pixels()
     }
 }
