@@ -376,6 +376,16 @@ fn a_wait_for_a_lossless_reader_can_be_cancelled() {
     wait_until("the second is being published", || writer.stats().frames == 2);
     cancel.cancel();
     assert!(matches!(publisher.join().unwrap(), Err(PublishError::Cancelled(_))));
+    // As long as it is cancelled, nothing waits.
+    assert!(writer.finish(&cancel).is_err());
+    cancel.reset();
+    let finisher = std::thread::spawn({
+        let (writer, cancel) = (writer.clone(), cancel.clone());
+        move || writer.finish(&cancel)
+    });
+    assert_eq!([0, 1], [0, 1].map(|_| next_frame(&mut reader).id().seq), "nothing is lost");
+    finisher.join().unwrap().unwrap();
+    writer.finish(&cancel).unwrap();
 }
 
 #[test]

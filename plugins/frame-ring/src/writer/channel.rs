@@ -61,6 +61,20 @@ pub(super) struct Totals {
     pub replies_dropped: u64,
 }
 
+/// Why a reader is not attached.
+pub(super) enum Refusal {
+    /// There is nobody to attach it any more. It is told nothing: the next writer may be there in a moment.
+    Closing,
+    /// What is to be changed.
+    No(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::No(why)
+    }
+}
+
 type Parts<'a> = (Generations<'a>, &'a mut BTreeMap<u32, ReaderRecord>, &'a mut Vec<Leaving>, &'a [State]);
 
 impl Channel {
@@ -232,7 +246,14 @@ impl Channel {
     }
 
     /// What the reader gets of what it asks for, with its slots reserved. Err: why it gets nothing.
-    pub fn grant(&mut self, attach: &Attach) -> Result<Grant, String> {
+    pub fn grant(&mut self, attach: &Attach) -> Result<Grant, Refusal> {
+        if self.closed {
+            return Err(Refusal::Closing);
+        }
+        Ok(self.grant_if_open(attach)?)
+    }
+
+    fn grant_if_open(&mut self, attach: &Attach) -> Result<Grant, String> {
         if attach.version_min > *VERSIONS.end() || attach.version_max < *VERSIONS.start() {
             return Err(format!(
                 "this writer speaks versions {} to {} of the protocol, the reader {} to {}; update the older one",
@@ -241,9 +262,6 @@ impl Channel {
                 attach.version_min,
                 attach.version_max
             ));
-        }
-        if self.closed {
-            return Err("the writer is closing".into());
         }
         if self.readers.len() as u32 >= self.max_readers {
             return Err(format!(

@@ -80,7 +80,8 @@ pub trait WriterEvents: Send + Sync + 'static {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The wait for a lossless reader was cancelled. The other readers have the frame.
+    /// The wait for a lossless reader was cancelled. The other readers have the frame; [`Writer::finish`] goes on waiting, the next
+    /// publish does not.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// The payload is not a slot of ours that upstream has filled; here is what was to be kept. Copy it instead.
@@ -110,8 +111,8 @@ pub struct Writer {
 /// What the threads share.
 struct Shared {
     channel: Mutex<Channel>,
-    /// Held while a frame is being published, also while a lossless reader is waited for.
-    publishing: Mutex<()>,
+    /// Held while a frame is being published, also while a lossless reader is waited for. Inside: what a cancelled publish left.
+    publishing: Mutex<Option<Unfinished>>,
     events: Arc<dyn WriterEvents>,
     options: WriterOptions,
     plan: Plan,
@@ -131,6 +132,10 @@ impl Shared {
     fn channel(&self) -> MutexGuard<'_, Channel> {
         // A panic under the lock would be a bug of ours; the state behind it is still the best there is.
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publishing(&self) -> MutexGuard<'_, Option<Unfinished>> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does what was noted under the lock.
@@ -208,7 +213,7 @@ impl Writer {
         let lossless = !options.lossless_timeout.is_zero();
         let shared = Arc::new(Shared {
             channel: Mutex::new(Channel::new(plan, options.max_readers, lossless, for_channel)),
-            publishing: Mutex::new(()),
+            publishing: Mutex::new(None),
             events,
             plan,
             attention,
@@ -230,7 +235,7 @@ impl Writer {
 
     /// Sees to it that slots hold `bytes` each. Starts a generation when they do not: milliseconds for each large slot.
     pub fn ensure_slot_size(&self, bytes: usize) -> Result<(), MemoryError> {
-        let _publishing = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.shared.publishing();
         self.grow_slots(bytes as u64)
     }
 
@@ -282,7 +287,7 @@ impl Writer {
     /// A slot for a copy of `bytes` (payload, and metas that do not fit beside the header). Starts a generation when slots are too small.
     /// None: there is none at all; count the frame as dropped.
     pub fn copy_slot(&self, bytes: usize) -> Result<Option<SlotMut>, MemoryError> {
-        let _publishing = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.shared.publishing();
         let have = self.shared.channel().slot_size();
         if bytes as u64 > have || have == 0 {
             let doubled = (bytes as u64).max(FIRST_SLOT_SIZE).checked_next_power_of_two().unwrap_or(u64::MAX);
@@ -332,7 +337,8 @@ impl Writer {
         metas: &[u8],
         cancel: &Canceller,
     ) -> Result<FrameId, PublishError> {
-        let _publishing = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut publishing = self.shared.publishing();
+        self.give_up(publishing.take());
         let checksum = self.checksum(payload);
         let channel = self.shared.channel();
         if channel.closed {
@@ -344,7 +350,7 @@ impl Writer {
         match slot {
             Some(slot) => {
                 let frame = Outgoing { slot, length: payload.len(), keep: Some(keep), info, metas, checksum };
-                self.publish(channel, frame, cancel)
+                self.publish(channel, frame, &mut publishing, cancel)
             }
             None => Err(PublishError::NotOurs(keep)),
         }
@@ -359,7 +365,8 @@ impl Writer {
         metas: &[u8],
         cancel: &Canceller,
     ) -> Result<FrameId, PublishError> {
-        let _publishing = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut publishing = self.shared.publishing();
+        self.give_up(publishing.take());
         let checksum = self.checksum(&slot.as_ref()[..length]);
         let mut channel = self.shared.channel();
         if channel.closed {
@@ -373,7 +380,7 @@ impl Writer {
             return Err(PublishError::NotOurs(Box::new(())));
         }
         let frame = Outgoing { slot: number, length, keep: None, info, metas, checksum };
-        self.publish(channel, frame, cancel)
+        self.publish(channel, frame, &mut publishing, cancel)
     }
 
     fn checksum(&self, payload: &[u8]) -> Option<u32> {
@@ -384,6 +391,7 @@ impl Writer {
         &self,
         mut channel: MutexGuard<'_, Channel>,
         frame: Outgoing<'_>,
+        unfinished: &mut Option<Unfinished>,
         cancel: &Canceller,
     ) -> Result<FrameId, PublishError> {
         let mut aftermath = Aftermath::default();
@@ -409,12 +417,30 @@ impl Writer {
         if full.is_empty() {
             return Ok(FrameId { generation, seq: published.seq });
         }
-        let waited = self.wait_for_lossless(full, &published, cancel);
-        let mut aftermath = Aftermath::default();
-        self.shared.channel().end_publishing(&published, generation, &mut aftermath);
-        self.shared.conclude(aftermath);
-        waited?;
+        self.wait_for_lossless(Unfinished { frame: published, generation, waits_for: full }, unfinished, cancel)?;
         Ok(FrameId { generation, seq: published.seq })
+    }
+
+    /// Goes on waiting for the lossless readers whose wait was [cancelled](PublishError::Cancelled), each with its full time. Does nothing
+    /// when there are none.
+    pub fn finish(&self, cancel: &Canceller) -> Result<(), Cancelled> {
+        let mut publishing = self.shared.publishing();
+        let Some(left) = publishing.take() else { return Ok(()) };
+        let present = self.shared.channel().current.as_ref().map(Generation::number);
+        if present == Some(left.generation) {
+            return self.wait_for_lossless(left, &mut publishing, cancel);
+        }
+        // Larger slots were asked for meanwhile: readers are told of those, and would not understand where this frame is.
+        self.give_up(Some(left));
+        Ok(())
+    }
+
+    /// Nobody waits any more until everybody has this frame.
+    fn give_up(&self, left: Option<Unfinished>) {
+        let Some(Unfinished { frame, generation, .. }) = left else { return };
+        let mut aftermath = Aftermath::default();
+        self.shared.channel().end_publishing(&frame, generation, &mut aftermath);
+        self.shared.conclude(aftermath);
     }
 
     fn write_header(&self, channel: &mut Channel, frame: &Outgoing<'_>, published: &Published, now: i64) {
@@ -448,41 +474,53 @@ impl Writer {
         generation.frames.write_header(frame.slot, &header, metas);
     }
 
-    /// Waits until each of these readers has room for the frame, is gone, or has used up its time.
-    fn wait_for_lossless(&self, readers: Vec<u32>, frame: &Published, cancel: &Canceller) -> Result<(), Cancelled> {
-        let timeout = self.shared.options.lossless_timeout;
-        for id in readers {
-            let deadline = Instant::now().checked_add(timeout);
-            let result = loop {
-                let mut aftermath = Aftermath::default();
-                let done = {
-                    let mut channel = self.shared.channel();
-                    // Ask first, then look: a reader that takes a frame in between rings.
-                    if let Some(reader) = channel.readers.get(&id) {
-                        reader.ask_for_attention();
-                    }
-                    let mut done = channel.offer_again(id, frame, &mut aftermath);
-                    if !done && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        let timeout_ms = timeout.as_millis() as u64;
-                        channel.detach(id, DetachReason::TooSlow { timeout_ms }, &mut aftermath);
-                        done = true;
-                    }
-                    if done && let Some(reader) = channel.readers.get(&id) {
-                        reader.need_no_attention();
-                    }
-                    done
-                };
-                self.shared.conclude(aftermath);
-                if done {
-                    break Ok(());
-                }
-                if let Err(cancelled) = self.shared.wait_for_attention(cancel, deadline) {
-                    break Err(cancelled);
-                }
-            };
-            result?;
+    /// Waits until each of these readers has room for the frame, is gone, or has used up its time. What is left when it is cancelled goes into
+    /// `unfinished`.
+    fn wait_for_lossless(
+        &self,
+        mut left: Unfinished,
+        unfinished: &mut Option<Unfinished>,
+        cancel: &Canceller,
+    ) -> Result<(), Cancelled> {
+        while let Some(id) = left.waits_for.pop() {
+            if let Err(cancelled) = self.wait_for_room(id, &left.frame, cancel) {
+                left.waits_for.push(id);
+                *unfinished = Some(left);
+                return Err(cancelled);
+            }
         }
+        self.give_up(Some(left));
         Ok(())
+    }
+
+    fn wait_for_room(&self, id: u32, frame: &Published, cancel: &Canceller) -> Result<(), Cancelled> {
+        let timeout = self.shared.options.lossless_timeout;
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let mut aftermath = Aftermath::default();
+            let done = {
+                let mut channel = self.shared.channel();
+                // Ask first, then look: a reader that takes a frame in between rings.
+                if let Some(reader) = channel.readers.get(&id) {
+                    reader.ask_for_attention();
+                }
+                let mut done = channel.offer_again(id, frame, &mut aftermath);
+                if !done && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    let timeout_ms = timeout.as_millis() as u64;
+                    channel.detach(id, DetachReason::TooSlow { timeout_ms }, &mut aftermath);
+                    done = true;
+                }
+                if done && let Some(reader) = channel.readers.get(&id) {
+                    reader.need_no_attention();
+                }
+                done
+            };
+            self.shared.conclude(aftermath);
+            if done {
+                return Ok(());
+            }
+            self.shared.wait_for_attention(cancel, deadline)?;
+        }
     }
 
     /// Sets a sticky state: in order with the frames, and told to every reader that comes later. Larger than 128 KiB: refused (false).
@@ -581,6 +619,13 @@ impl Drop for ServiceHandle {
     fn drop(&mut self) {
         self.close(CloseReason::Restart);
     }
+}
+
+/// A frame that lossless readers do not have yet. It has a loan until they do.
+struct Unfinished {
+    frame: Published,
+    generation: u64,
+    waits_for: Vec<u32>,
 }
 
 /// A frame on its way out.

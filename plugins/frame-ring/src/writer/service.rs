@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 
 use super::Shared;
+use super::channel::Refusal;
 use super::reader::{Aftermath, Grant, Notice};
 use super::stats::DetachReason;
 use crate::cancel::Canceller;
@@ -209,10 +210,11 @@ impl Service {
                         }
                         Verdict::Keep
                     }
-                    Err(why) => {
+                    Err(Refusal::No(why)) => {
                         refuse(&line, why);
                         Verdict::Close
                     }
+                    Err(Refusal::Closing) => Verdict::Close,
                 }
             }
             (Caller::Attached { reader }, message) => {
@@ -251,11 +253,11 @@ impl Service {
     }
 
     /// Reserves and fetches what the reader needs, then attaches it.
-    fn attach(&self, line: &Arc<Line>, pid: i32, attach: &Attach) -> Result<u32, String> {
+    fn attach(&self, line: &Arc<Line>, pid: i32, attach: &Attach) -> Result<u32, Refusal> {
         let grant = self.shared.channel().grant(attach)?;
         if let Err(why) = self.fetch_memory() {
             self.shared.channel().withdraw(grant);
-            return Err(why);
+            return Err(why.into());
         }
         Ok(self.commit(line, pid, grant, attach))
     }
