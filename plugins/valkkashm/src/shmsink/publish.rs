@@ -39,13 +39,23 @@ impl ValkkaShmSink {
                 Ok(()) => return Ok(gst::FlowSuccess::Ok),
                 // Paused: go on when playing again. Flushing: not at all.
                 Err(Failure::CancelledBefore) => self.obj().wait_preroll().map(|_| ())?,
-                Err(Failure::CancelledAfter) => return self.obj().wait_preroll(),
+                Err(Failure::CancelledAfter) => return self.finish(&started),
                 Err(Failure::Closed) => return Err(gst::FlowError::Flushing),
                 Err(Failure::Fatal(message)) => {
                     self.failed.store(true, Relaxed);
                     self.post_error_message(message);
                     return Err(gst::FlowError::Error);
                 }
+            }
+        }
+    }
+
+    /// Goes on waiting for lossless readers after each pause.
+    fn finish(&self, started: &Started) -> Result<gst::FlowSuccess, gst::FlowError> {
+        loop {
+            self.obj().wait_preroll()?;
+            if started.writer.finish(&started.canceller).is_ok() {
+                return Ok(gst::FlowSuccess::Ok);
             }
         }
     }

@@ -4,12 +4,12 @@
 
 mod stage;
 
-//mod back;
-//mod coming_and_going;
-//mod encoded;
-//mod hold;
-//mod layouts;
-//mod refusals;
+mod back;
+mod coming_and_going;
+mod encoded;
+mod hold;
+mod layouts;
+mod refusals;
 mod stream;
 mod timing;
 mod zero_copy;

@@ -74,7 +74,8 @@ pub struct Bare {
 impl Bare {
     /// Pushes buffers and events by hand into a sink that plays.
     pub fn new(channel: &Channel, properties: &str) -> Self {
-        let play = Play::prepare(&format!("valkkashmsink name=sink sync=false async=false {} {properties}", channel.at()));
+        let play =
+            Play::prepare(&format!("valkkashmsink name=sink sync=false async=false {} {properties}", channel.at()));
         let pad = gst::Pad::builder(gst::PadDirection::Src).name("upstream").build();
         let sink = play.element("sink").static_pad("sink").expect("a sink has a pad");
         pad.set_active(true).expect("can be activated");

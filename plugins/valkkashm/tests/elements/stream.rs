@@ -198,10 +198,8 @@ fn large_metas_on_a_frame_in_a_slot_cost_a_copy_but_arrive() {
     let channel = Channel::new();
     gst::meta::CustomMeta::register("valkka-test-slot", &[]);
     let source = "videotestsrc num-buffers=5 ! video/x-raw,format=GRAY8,width=64,height=64 ! identity name=probe";
-    let writer = Play::prepare(&format!(
-        "{source} ! valkkashmsink name=sink sync=false wait-for-reader=true {}",
-        channel.at()
-    ));
+    let writer =
+        Play::prepare(&format!("{source} ! valkkashmsink name=sink sync=false wait-for-reader=true {}", channel.at()));
     let pad = writer.element("probe").static_pad("src").expect("has one");
     pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
         if let Some(buffer) = info.buffer_mut() {
@@ -285,7 +283,8 @@ fn event_without_a_frame_behind_it_arrives_at_once() {
     wait_for_event(&seen, "the event", is("alone"));
     let kinds: Vec<_> = seen.lock().expect("no panic").iter().map(|event| event.type_()).collect();
     use gst::EventType as Type;
-    let position = |kind| kinds.iter().position(|found| *found == kind).unwrap_or_else(|| panic!("{kind:?} in {kinds:?}"));
+    let position =
+        |kind| kinds.iter().position(|found| *found == kind).unwrap_or_else(|| panic!("{kind:?} in {kinds:?}"));
     assert!(position(Type::StreamStart) < position(Type::Caps));
     assert!(position(Type::Caps) < position(Type::Segment));
     assert!(position(Type::Segment) < position(Type::CustomDownstream));

@@ -96,9 +96,9 @@ fn repeated_frames_are_copied_because_they_were_published_already() {
 #[test]
 fn frames_repeated_by_videorate_arrive_as_they_were() {
     let channel = Channel::new();
-    let source = "videotestsrc pattern=ball num-buffers=10 ! video/x-raw,format=GRAY8,width=64,height=64,framerate=10/1";
-    let writer =
-        channel.writer(&format!("{source} ! videorate ! video/x-raw,framerate=30/1"), "wait-for-reader=true");
+    let source =
+        "videotestsrc pattern=ball num-buffers=10 ! video/x-raw,format=GRAY8,width=64,height=64,framerate=10/1";
+    let writer = channel.writer(&format!("{source} ! videorate ! video/x-raw,framerate=30/1"), "wait-for-reader=true");
     let reader = channel.sampling_reader("policy=queue queue-size=64");
     let mut frames = vec![reader.pull_bytes()];
     while let Some(sample) = reader.output().try_pull_sample(gst::ClockTime::from_seconds(30)) {
