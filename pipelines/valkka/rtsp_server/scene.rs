@@ -56,32 +56,13 @@ impl Scene {
         canvas.copy_from(&self.background);
         let t = seconds + self.shift;
         match self.kind {
-            Kind::Lobby => {
-                walk(
-                    canvas,
-                    t,
-                    &Walk { period: 17.0, ground: 452.0, height: 190.0, right: false, coat: Colour(52, 92, 140) },
-                );
-                walk(
-                    canvas,
-                    t,
-                    &Walk { period: 11.0, ground: 505.0, height: 235.0, right: true, coat: Colour(176, 62, 54) },
-                );
-            }
+            Kind::Lobby => [CLERK, VISITOR].iter().for_each(|somebody| walk(canvas, t, somebody)),
             Kind::Gate => {
                 drive(canvas, t, 13.0);
-                walk(
-                    canvas,
-                    t,
-                    &Walk { period: 19.0, ground: 502.0, height: 150.0, right: false, coat: Colour(214, 196, 160) },
-                );
+                walk(canvas, t, &PASSER_BY);
             }
             Kind::Yard => {
-                walk(
-                    canvas,
-                    t,
-                    &Walk { period: 15.0, ground: 470.0, height: 170.0, right: true, coat: Colour(205, 205, 205) },
-                );
+                walk(canvas, t, &BURGLAR);
                 prowl(canvas, t, 9.0);
             }
         }
@@ -100,7 +81,27 @@ struct Walk {
     height: f32,
     right: bool,
     coat: Colour,
+    /// Unlike the ground that they walk on, or an analyser sees half of them.
+    trousers: Colour,
 }
+
+#[rustfmt::skip]
+const CLERK: Walk = Walk {
+    period: 17.0, ground: 452.0, height: 190.0, right: false, coat: Colour(52, 92, 140), trousers: Colour(28, 36, 56),
+};
+#[rustfmt::skip]
+const VISITOR: Walk = Walk {
+    period: 11.0, ground: 505.0, height: 235.0, right: true, coat: Colour(176, 62, 54), trousers: Colour(36, 38, 48),
+};
+#[rustfmt::skip]
+const PASSER_BY: Walk = Walk {
+    period: 19.0, ground: 502.0, height: 150.0, right: false, coat: Colour(214, 196, 160), trousers: Colour(70, 104, 176),
+};
+/// In grey: by infrared light there are no colours.
+#[rustfmt::skip]
+const BURGLAR: Walk = Walk {
+    period: 15.0, ground: 470.0, height: 170.0, right: true, coat: Colour(205, 205, 205), trousers: Colour(14, 14, 14),
+};
 
 /// Where somebody is who needs `period` seconds from beyond one edge to beyond the other.
 fn crossing(t: f64, period: f64, margin: f32, right: bool) -> f32 {
@@ -110,7 +111,7 @@ fn crossing(t: f64, period: f64, margin: f32, right: bool) -> f32 {
 }
 
 fn walk(canvas: &mut Canvas, t: f64, walk: &Walk) {
-    let Walk { period, ground, height, right, coat } = *walk;
+    let Walk { period, ground, height, right, coat, trousers } = *walk;
     let x = crossing(t, period, 80.0, right);
     let size = height / 100.0;
     // A step is as long as legs are, whatever the speed.
@@ -119,7 +120,7 @@ fn walk(canvas: &mut Canvas, t: f64, walk: &Walk) {
     let bob = (phase * 2.0).cos().abs() * 1.5 * size;
     let hip = (x, ground - 46.0 * size - bob);
     let neck = (x + 2.0 * size * facing, ground - 80.0 * size - bob);
-    let trousers = coat.towards(Colour(24, 26, 32), 0.75);
+    let hair = coat.towards(Colour(24, 26, 32), 0.75);
     let skin = Colour(222, 178, 148).towards(coat.grey(), if coat.0 == coat.1 { 1.0 } else { 0.0 });
     canvas.shadow(x, ground + 2.0 * size, (26.0 * size, 6.0 * size), 0.6);
     for (side, shade) in [(-1.0, 0.25), (1.0, 0.0)] {
@@ -140,7 +141,7 @@ fn walk(canvas: &mut Canvas, t: f64, walk: &Walk) {
     canvas.line((neck.0, neck.1 + 6.0 * size), (hip.0, hip.1 - 2.0 * size), 21.0 * size, coat);
     arm(canvas, 1.0, 0.18);
     canvas.disc(neck.0 + 1.5 * size * facing, neck.1 - 11.0 * size, 8.8 * size, skin);
-    canvas.disc(neck.0 - 0.5 * size * facing, neck.1 - 14.0 * size, 8.2 * size, trousers);
+    canvas.disc(neck.0 - 0.5 * size * facing, neck.1 - 14.0 * size, 8.2 * size, hair);
 }
 
 fn drive(canvas: &mut Canvas, t: f64, period: f64) {

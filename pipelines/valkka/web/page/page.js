@@ -32,6 +32,7 @@ function showStatus({ cameras, processes }) {
     if (cameras.some((camera) => camera.name === name)) continue;
     tile.element.remove();
     tiles.delete(name);
+    layOut();
   }
   for (const camera of cameras) {
     let tile = tiles.get(camera.name);
@@ -82,6 +83,7 @@ function layOut() {
     if (picture(columns) > picture(best)) best = columns;
   }
   grid.style.setProperty("--columns", room.width < 560 ? 1 : best);
+  document.querySelector("main").classList.toggle("single", tiles.size === 1);
   grid.classList.toggle("hero", tiles.size === 3 && room.width >= 720);
 }
 addEventListener("resize", layOut);

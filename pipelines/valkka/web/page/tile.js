@@ -127,16 +127,23 @@ function drawBox(context, picture, { box: [x1, y1, x2, y2], label, score }) {
   }
   context.stroke();
   context.shadowBlur = 0;
-  const text = score === undefined || score === null ? label : `${label} ${Math.round(score * 100)}%`;
-  context.font = "600 11px system-ui, 'DejaVu Sans', sans-serif";
-  const chip = { w: context.measureText(text).width + 10, h: 17 };
+  drawLabel(context, picture, x, y, label, score);
+}
+
+/** Above the box; in a small picture small, and without the score. */
+function drawLabel(context, picture, x, y, label, score) {
+  const small = picture.w < 560;
+  const text = small || score === undefined || score === null ? label : `${label} ${Math.round(score * 100)}%`;
+  const size = small ? 9 : 11;
+  context.font = `600 ${size}px system-ui, 'DejaVu Sans', sans-serif`;
+  const chip = { w: context.measureText(text).width + size - 1, h: size + 5 };
   const [left, top] = [Math.min(x, picture.x + picture.w - chip.w), Math.max(y - chip.h - 3, picture.y)];
   context.fillStyle = MARK;
   context.beginPath();
   context.roundRect(left, top, chip.w, chip.h, 4);
   context.fill();
   context.fillStyle = "#16130a";
-  context.fillText(text, left + 5, top + 12.5);
+  context.fillText(text, left + (size - 1) / 2, top + size + 1.5);
 }
 
 function age(ms) {
