@@ -17,7 +17,7 @@ fn the_tour_of_the_readme_works_when_pasted() {
     let writer = tour.paste(&runtime, 0);
     writer.line("PLAYING", BUILT);
     let reader = tour.paste(&runtime, 1);
-    reader.line("progressreport0 (00:00:02)", BUILT);
+    reader.line("progressreport0 (", BUILT);
     writer.crash();
     let writer = tour.paste(&runtime, 0);
     reader.lines_more(3, BUILT);

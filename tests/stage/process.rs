@@ -115,6 +115,12 @@ impl Process {
         eventually_or(within, look, || self.complaint(&format!("prints a line with `{part}`")))
     }
 
+    /// Waits until all its output is as `fact` wants it, and returns it. `what` it was to do then.
+    #[track_caller]
+    pub fn until(&self, what: &str, within: Duration, fact: impl Fn(&str) -> bool) -> String {
+        eventually_or(within, || Some(self.output()).filter(|output| fact(output)), || self.complaint(what))
+    }
+
     /// Waits until it has printed `more` lines on top of those that it has printed before the call.
     #[track_caller]
     pub fn lines_more(&self, more: usize, within: Duration) {
