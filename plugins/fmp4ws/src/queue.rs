@@ -102,14 +102,16 @@ impl Queue {
         }
     }
 
-    /// The source has ended.
+    /// The source has ended. What is missing at the end is told as well: no keyframe comes to tell it with.
     pub fn push_eos(&mut self) {
+        if let State::Skipping(skipped) = std::mem::replace(&mut self.state, State::Start) {
+            self.items.push_back(Item::Drop(skipped));
+        }
         self.items.push_back(Item::Eos);
     }
 
-    /// The next fragment of the stream. Whether the viewer has fallen behind with it, and waits for a keyframe now.
+    /// The next fragment of the stream. Whether the viewer waits for a keyframe after it.
     pub fn push_fragment(&mut self, fragment: &Arc<Fragment>) -> bool {
-        let was_skipping = matches!(self.state, State::Skipping(_));
         match &mut self.state {
             State::Start if !fragment.keyframe => {}
             State::Start => self.append(fragment, false),
@@ -123,7 +125,7 @@ impl Queue {
             }
             State::Flowing => self.overflow(fragment),
         }
-        !was_skipping && matches!(self.state, State::Skipping(_))
+        !matches!(self.state, State::Flowing)
     }
 
     /// The next item to send.
@@ -258,7 +260,7 @@ mod tests {
         queue
     }
 
-    /// How often the viewer fell behind.
+    /// After how many of them the viewer waits for a keyframe.
     fn push_all(queue: &mut Queue, description: &str) -> usize {
         fragments(description).iter().filter(|fragment| queue.push_fragment(fragment)).count()
     }
@@ -280,10 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn falling_behind_is_told_once() {
+    fn what_is_missing_at_the_end_is_told() {
+        let mut queue = filled(2000, "K700 d700 d700 d700");
+        queue.push_eos();
+        assert_eq!(drained(&mut queue), "x4 eos");
+    }
+
+    #[test]
+    fn who_waits_for_a_keyframe_says_so() {
         let mut queue = Queue::new(2000);
-        assert_eq!(push_all(&mut queue, "K700 d700 d700 d700 K10 d700"), 1);
-        assert_eq!(push_all(&mut queue, "d700 d700 d700"), 1);
+        assert_eq!(push_all(&mut queue, "d10 d10 K700 d700"), 2);
+        assert_eq!(push_all(&mut queue, "d700 d700 K10 d10"), 2);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Limits {
 pub enum Notice {
     /// A viewer came or went.
     Viewers,
-    /// A viewer waits for a keyframe that may be far away.
+    /// A viewer waits for a keyframe that may be far away; repeated with each fragment until one comes.
     KeyframeWanted,
 }
 
@@ -271,7 +271,6 @@ impl Stream {
         if state.eos {
             queue.push_eos();
         }
-        let keyframe_wanted = state.init.is_some() && state.gop.fragments.is_empty() && !state.eos;
         state.next_viewer += 1;
         let viewer = Arc::new(Viewer {
             id: state.next_viewer,
@@ -286,9 +285,6 @@ impl Stream {
         state.viewers.push(viewer.clone());
         drop(state);
         (self.listener)(Notice::Viewers);
-        if keyframe_wanted {
-            (self.listener)(Notice::KeyframeWanted);
-        }
         Ok(Seat { stream: self.clone(), viewer })
     }
 
@@ -415,14 +411,17 @@ mod tests {
         let stream = Stream::new("cam", LIMITS, move |notice| {
             count.fetch_add(usize::from(notice == Notice::KeyframeWanted), Relaxed);
         });
-        let (init, fragments) = parse_parts(&[init(false), fragment(1, 0, true, &[0; 6000])].concat());
+        let large = fragment(1, 0, true, &[0; 6000]);
+        let rest = [fragment(1, 40, false, b"d"), fragment(1, 80, true, b"K"), fragment(1, 120, false, b"d")].concat();
+        let (init, fragments) = parse_parts(&[init(false), large, rest].concat());
         stream.publish_init(&init);
         stream.publish(&fragments[0], None);
         let _first = stream.join(true).expect("there is room");
+        stream.publish(&fragments[1], None);
         assert_eq!(wanted.load(Relaxed), 1);
-        let (_, fragments) = parse_parts(&[init.data.to_vec(), fragment(1, 0, true, b"K")].concat());
-        stream.publish(&fragments[0], None);
+        stream.publish(&fragments[2], None);
         let _second = stream.join(true).expect("there is room");
+        stream.publish(&fragments[3], None);
         assert_eq!(wanted.load(Relaxed), 1);
     }
 

@@ -69,6 +69,20 @@ impl Pipeline {
         u16::try_from(self.sink().property::<u32>("port")).expect("a port has 16 bits")
     }
 
+    /// Starts when so many viewers have their places: they get everything from the first frame on.
+    pub fn play_for(&self, viewers: u32) {
+        let sink = self.sink();
+        let (send, notified) = std::sync::mpsc::channel();
+        let handler = sink.connect_notify(Some("viewers"), move |_, _| {
+            let _ = send.send(());
+        });
+        while sink.property::<u32>("viewers") < viewers {
+            notified.recv_timeout(DEADLINE).expect("the viewers come in time");
+        }
+        sink.disconnect(handler);
+        self.play();
+    }
+
     /// Waits until the pipeline's source has ended.
     pub fn wait_eos(&self) {
         let message = self.wait(&[gst::MessageType::Eos, gst::MessageType::Error]);

@@ -50,7 +50,7 @@ async fn compare(source: &str) {
         Pipeline::ready(&format!("{source} ! {} ! fmp4wssink port=0", MUX.replace("mp4mux", "mp4mux name=mux")));
     let stamps = stamps(&pipeline);
     let mut viewer = Viewer::extended(pipeline.port()).await;
-    pipeline.play();
+    pipeline.play_for(1);
     let received = viewer.rest().await;
     let (told, stamps) = (told(&received), stamps.try_iter().collect::<Vec<_>>());
     assert_eq!(told.len(), fragments_of(stamps.len()));

@@ -6,7 +6,7 @@ use mp4_atom::{Atom, Decode, DecodeMaybe, Moof};
 use serde_json::{Value, json};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,7 +27,10 @@ pub struct Viewer(WebSocketStream<Box<dyn Wire>>);
 impl Viewer {
     /// Connects and says nothing.
     pub async fn connect(port: u16, path: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the sink listens");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // What a viewer does not read must not disappear in the kernel's memory.
+        socket.set_recv_buffer_size(64 << 10).expect("a size");
+        let stream = socket.connect(([127, 0, 0, 1], port).into()).await.expect("the sink listens");
         Self::upgrade(Box::new(stream), path).await
     }
 
