@@ -191,3 +191,28 @@ fn one_port_serves_page_player_status_and_each_cameras_socket() {
     let foreign = answer(&valkka, "/api/status", "Origin: https://example.org\r\n");
     assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
 }
+
+#[test]
+fn a_child_does_not_begin_when_its_orchestrator_is_gone() {
+    let runtime = Runtime::new();
+    let file = runtime.path("begun");
+    let mut command = runtime.command("valkka");
+    // Nobody's parent but init's children's.
+    command.args(["exec", "--parent", "1", "--", "touch"]).arg(&file);
+    let said = runtime.start(&command).fail(SOON);
+    assert!(said.contains("orchestrator"), "{said}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_reader_of_its_words_that_goes_away_ends_nothing() {
+    let runtime = Runtime::new();
+    let mut command = runtime.command("sh");
+    command.args(["-c", "valkka run ball=test:ball --listen 127.0.0.1:0 | head -n 1"]);
+    // `head` ends after the first line; the shell waits for valkka, which does not end by itself.
+    let mut shell = runtime.start(&command);
+    shell.line("Channels are in ", SOON);
+    let folder = PathBuf::from(shell.output().trim().rsplit(' ').next().expect("a line has words"));
+    eventually("the camera publishes", LIVE, || folder.join("ball.rgb").exists().then_some(()));
+    assert!(shell.is_running());
+}

@@ -6,7 +6,7 @@
 //!                remove the folder ◄─ stop captures ◄─ stop web processes, analyser ◄──┘
 //! ```
 
-use std::{ffi::OsString, future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, future::pending, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -98,8 +98,9 @@ impl Session {
     }
 
     async fn wait_for_the_end(&mut self, signals: &mut Signals) -> Result<()> {
-        println!("Channels are in {}", self.runtime.path().display());
-        println!("Valkka is at http://{}/", self.address);
+        // Whoever reads this may have closed its end: no reason to stop.
+        let folder = self.runtime.path().display();
+        let _ = writeln!(std::io::stdout(), "Channels are in {folder}\nValkka is at http://{}/", self.address);
         if !self.address.ip().is_loopback() {
             warn!("{} is not this machine alone: everybody who can reach it sees the cameras", self.address);
         }
