@@ -93,7 +93,8 @@ pub fn detached(reason: &LostReason) -> gst::ErrorMessage {
 }
 
 /// The channel's caps are none.
-pub fn bad_caps(text: &str) -> gst::ErrorMessage {
+pub fn bad_caps(bytes: &[u8]) -> gst::ErrorMessage {
+    let text = String::from_utf8_lossy(bytes);
     gst::error_msg!(
         gst::StreamError::Format,
         ("The channel has no usable caps; the writer may need another version of GStreamer"),

@@ -175,11 +175,8 @@ pub fn decode_tags(body: &[u8]) -> Result<gst::TagList, EventError> {
         return Ok(gst::TagList::new());
     }
     let error = EventError::NotParsed("tag list");
-    let text = std::str::from_utf8(body).map_err(|_| error.clone())?;
     // GStreamer complains aloud about anything else.
-    if text.contains('\0') || !text.starts_with("taglist") {
-        return Err(error);
-    }
+    let text = parsable(body).filter(|text| text.starts_with("taglist")).ok_or_else(|| error.clone())?;
     glib::Value::deserialize(text, gst::TagList::static_type())
         .ok()
         .and_then(|value| value.get::<gst::TagList>().ok())
@@ -232,11 +229,24 @@ pub fn text_of(structure: &gst::StructureRef) -> String {
 /// The GstStructure in `text`.
 pub fn structure_of(text: &[u8]) -> Result<gst::Structure, EventError> {
     let error = EventError::NotParsed("structure");
-    let text = std::str::from_utf8(text).map_err(|_| error.clone())?;
-    if text.contains('\0') {
-        return Err(error);
-    }
+    let text = parsable(text).ok_or_else(|| error.clone())?;
     gst::Structure::from_str(text).map_err(|_| error)
+}
+
+/// `text`, if GStreamer's parser may see it: no zero in it, and nested less deeply than its recursion has stack for.
+pub fn parsable(text: &[u8]) -> Option<&str> {
+    const MAX_DEPTH: usize = 500;
+    let (mut depth, mut deepest) = (0usize, 0);
+    for byte in text {
+        match byte {
+            0 => return None,
+            b'[' | b'<' | b'{' | b'(' => depth += 1,
+            b']' | b'>' | b'}' | b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    std::str::from_utf8(text).ok().filter(|_| deepest <= MAX_DEPTH)
 }
 
 struct Body<'a> {
@@ -290,6 +300,14 @@ mod tests {
         assert_eq!(StreamEvent::decode(CUSTOM, b"\0= = ="), Err(EventError::NotParsed("structure")));
         assert_eq!(StreamEvent::decode(CUSTOM, b"\0\xff\xfe"), Err(EventError::NotParsed("structure")));
         assert_eq!(StreamEvent::decode(CUSTOM, b"\0a\0b"), Err(EventError::NotParsed("structure")));
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        gst::init().expect("GStreamer starts");
+        let nested = |depth| format!("s, a={}(int)1{};", "<".repeat(depth), ">".repeat(depth));
+        assert!(structure_of(nested(100).as_bytes()).is_ok());
+        assert!(structure_of(nested(100_000).as_bytes()).is_err());
     }
 
     #[test]

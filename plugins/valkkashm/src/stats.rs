@@ -7,6 +7,7 @@
 //! | frames, zero-copy, copied | guint64 | published; of these without and with a copy |
 //! | dropped | guint64 | not delivered: over all readers, and frames for which no slot was free |
 //! | dropped-no-slot | guint64 | the latter alone |
+//! | dropped-late | guint64 | dropped before that by the base class, because they came too late (`max-lateness`) |
 //! | bytes | guint64 | payload published |
 //! | generation, slots, slot-size | guint64, guint, guint64 | the channel's memory now |
 //! | events-dropped, metas-dropped | guint64 | found no room on a reader's line, or beside a frame, or are of no kind that passes |
@@ -52,6 +53,8 @@ pub fn param_spec(blurb: &str) -> glib::ParamSpec {
 pub struct SinkCounters {
     /// Frames for which there was no slot.
     pub no_slot: u64,
+    /// Frames that the base class dropped because they were late.
+    pub late: u64,
     /// Metas of kinds that do not pass.
     pub unknown_metas: u64,
 }
@@ -74,6 +77,7 @@ pub fn of_sink(ring: &WriterStats, own: SinkCounters) -> gst::Structure {
         .field("copied", ring.copied)
         .field("dropped", ring.dropped + own.no_slot)
         .field("dropped-no-slot", own.no_slot)
+        .field("dropped-late", own.late)
         .field("bytes", ring.bytes)
         .field("generation", ring.generation)
         .field("slots", ring.slots)

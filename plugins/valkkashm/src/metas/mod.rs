@@ -17,7 +17,7 @@ use std::{
 use gst::glib;
 use gst_video::VideoMeta;
 
-use crate::{frame_meta, lock::lock};
+use crate::{events, frame_meta, lock::lock};
 use wire::{Record, Region, VideoLayout};
 
 /// Custom meta types stay in a process for its lifetime. A writer cannot make a reader register more than this.
@@ -69,7 +69,7 @@ fn record_of(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
             id: region.id(),
             parent_id: region.parent_id(),
             kind: region.roi_type().to_string(),
-            params: region.params().map(text_of).collect(),
+            params: region.params().map(events::text_of).collect(),
         }));
     }
     if let Some(reference) = meta.downcast_ref::<gst::ReferenceTimestampMeta>() {
@@ -94,7 +94,11 @@ fn record_of(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
             return Passes::NotNeeded;
         }
         let tags = meta.tags().iter().map(|tag| tag.as_str().to_string()).collect();
-        return Passes::Yes(Record::Custom { name: structure.name().to_string(), tags, structure: text_of(structure) });
+        return Passes::Yes(Record::Custom {
+            name: structure.name().to_string(),
+            tags,
+            structure: events::text_of(structure),
+        });
     }
     if meta.downcast_ref::<gst::ParentBufferMeta>().is_some() {
         // Keeps other memory alive in the writing process; nothing that a reader could use.
@@ -111,7 +115,8 @@ fn restore_one(record: &Record, buffer: &mut gst::BufferRef) -> bool {
         Record::DecodingTime(_) => true,
         Record::Region(region) => restore_region(region, buffer),
         Record::Reference { timestamp, duration, caps } => {
-            let Ok(caps) = gst::Caps::from_str(caps) else { return false };
+            let caps = events::parsable(caps.as_bytes()).and_then(|caps| gst::Caps::from_str(caps).ok());
+            let Some(caps) = caps else { return false };
             let Some(timestamp) = defined(*timestamp) else { return false };
             gst::ReferenceTimestampMeta::add(buffer, &caps, timestamp, duration.and_then(defined));
             true
@@ -126,7 +131,7 @@ fn restore_one(record: &Record, buffer: &mut gst::BufferRef) -> bool {
 }
 
 fn restore_region(region: &Region, buffer: &mut gst::BufferRef) -> bool {
-    let params: Result<Vec<_>, _> = region.params.iter().map(|text| gst::Structure::from_str(text)).collect();
+    let params: Result<Vec<_>, _> = region.params.iter().map(|text| events::structure_of(text.as_bytes())).collect();
     let (Ok(params), false) = (params, region.kind.contains('\0')) else { return false };
     let [x, y, w, h] = region.rect;
     let mut meta = gst_video::VideoRegionOfInterestMeta::add(buffer, &region.kind, (x, y, w, h));
@@ -150,7 +155,7 @@ fn restore_caption(kind: i32, data: &[u8], buffer: &mut gst::BufferRef) -> bool 
 }
 
 fn restore_custom(name: &str, tags: &[String], structure: &str, buffer: &mut gst::BufferRef) -> bool {
-    let Ok(structure) = gst::Structure::from_str(structure) else { return false };
+    let Ok(structure) = events::structure_of(structure.as_bytes()) else { return false };
     if name == frame_meta::NAME || !ensure_custom_type(name, tags) {
         return false;
     }
@@ -192,10 +197,6 @@ fn is_type_name(name: &str) -> bool {
     (3..=128).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(part)
-}
-
-fn text_of(structure: &gst::StructureRef) -> String {
-    structure.serialize(gst::SerializeFlags::empty()).to_string()
 }
 
 fn defined(ns: u64) -> Option<gst::ClockTime> {

@@ -153,6 +153,8 @@ impl ValkkaShmSink {
     fn stats_of(&self, started: &Started) -> gst::Structure {
         let own = stats::SinkCounters {
             no_slot: self.no_slot.load(Relaxed),
+            // This property hides the base class's of the same name.
+            late: BaseSinkExt::stats(&*self.obj()).get("dropped").unwrap_or_default(),
             unknown_metas: self.unknown_metas.load(Relaxed),
         };
         stats::of_sink(&started.writer.stats(), own)

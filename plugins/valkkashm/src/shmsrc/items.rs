@@ -136,10 +136,10 @@ impl ValkkaShmSrc {
     }
 
     fn take_caps(&self, stream: &mut Stream, bytes: &[u8]) -> Result<(), gst::FlowError> {
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let caps = gst::Caps::from_str(text).ok().filter(|caps| caps.is_fixed());
+        let caps =
+            events::parsable(bytes).and_then(|text| gst::Caps::from_str(text).ok()).filter(|caps| caps.is_fixed());
         let Some(caps) = caps else {
-            return Err(self.fail(errors::bad_caps(text)));
+            return Err(self.fail(errors::bad_caps(bytes)));
         };
         gst::info!(CAT, imp = self, "Caps are {caps}");
         {

@@ -31,8 +31,9 @@ fn late_reader_gets_the_newest_frame_at_once() {
     }
     until("three frames", || writer.stat("sink", "frames") == 3);
     assert_eq!(channel.sampling_reader("").pull_bytes(), [2]);
+    writer.wait_for_readers(0);
     let next = channel.sampling_reader("initial-frame=next");
-    until("the next reader", || writer.element("sink").property::<u32>("readers") == 1);
+    writer.wait_for_readers(1);
     writer.push(buffer([3], 3));
     assert_eq!(next.pull_bytes(), [3]);
 }
@@ -118,8 +119,8 @@ fn writer_starts_and_stops_again_and_again() {
 fn reader_that_waits_for_a_writer_stops_at_once() {
     let channel = Channel::new();
     let reader = channel.sampling_reader("");
-    reader.arrive(gst::State::Playing);
     for _ in 0..5 {
+        until("it waits", || reader.element("src").current_state() == gst::State::Playing);
         reader.arrive(gst::State::Null);
         reader.play();
     }

@@ -1,6 +1,5 @@
 //! Padded lines and cropped pictures arrive pixel by pixel, also where downstream knows the default layout only.
 
-use gst::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 
 use crate::stage::{Channel, Play};
@@ -86,8 +85,6 @@ fn padded_lines_are_brought_into_the_default_layout_for_others() {
     // A caps filter, a queue and an appsink promise nothing.
     let (_channel, _writer, reader) = arrives(&padded_source(), "");
     assert_eq!(reader.stat("src", "copied"), 3);
-    let copied = reader.element("out").property::<gst::Structure>("stats");
-    assert!(copied.get::<u64>("rendered").expect("counted") >= 3);
 }
 
 #[test]

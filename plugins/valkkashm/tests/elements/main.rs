@@ -8,6 +8,7 @@ mod back;
 mod coming_and_going;
 mod encoded;
 mod hold;
+mod hostile;
 mod layouts;
 mod refusals;
 mod stream;

@@ -1,0 +1,154 @@
+//! The other side speaks frame-ring's protocol, but what it says makes no sense to GStreamer.
+
+use std::{sync::Arc, time::Duration};
+
+use frame_ring::{
+    Canceller, ChannelAddress, DetachReason, FrameInfo, InitialFrame, Item, Policy, Reader, ReaderOptions, ReaderStats,
+    Reply, ReplyFormat, StateKind, Writer, WriterEvents, WriterOptions,
+};
+use gst::prelude::*;
+use gstvalkkashm::{events, metas::wire};
+
+use crate::stage::{Channel, buffer, until};
+
+struct Nobody;
+
+impl WriterEvents for Nobody {
+    fn reader_added(&self, _: &ReaderStats) {}
+    fn reader_removed(&self, _: u32, _: &DetachReason) {}
+    fn reader_slow(&self, _: u32, _: u64) {}
+    fn reply(&self, _: u32, _: Reply) {}
+    fn force_key_unit(&self, _: u32) {}
+}
+
+fn address(channel: &Channel) -> ChannelAddress {
+    ChannelAddress::socket(channel.socket()).expect("a path")
+}
+
+fn writer(channel: &Channel) -> Writer {
+    let options = WriterOptions {
+        address: address(channel),
+        slots: 4,
+        max_readers: 4,
+        lossless_timeout: Duration::ZERO,
+        checksum: false,
+    };
+    Writer::open(options, Arc::new(Nobody)).expect("opens")
+}
+
+fn publish(writer: &Writer, bytes: &[u8], metas: &[u8]) {
+    let mut slot = writer.copy_slot(bytes.len() + metas.len()).expect("memory").expect("a slot is free");
+    slot.as_mut()[..bytes.len()].copy_from_slice(bytes);
+    let info = FrameInfo { time: Some(i64::MIN), dts_offset: Some(i64::MAX), flags: u32::MAX, ..FrameInfo::default() };
+    let cancel = Canceller::new().expect("eventfd");
+    writer.publish_copy(slot, bytes.len(), &info, metas, &cancel).expect("published");
+}
+
+#[test]
+fn states_and_events_without_sense_are_ignored() {
+    let channel = Channel::new();
+    let writer = writer(&channel);
+    let reader = channel.sampling_reader("policy=queue queue-size=64");
+    until("a reader", || writer.readers() == 1);
+    writer.set_state(StateKind::CAPS, b"application/x-test".to_vec());
+    let garbage: &[&[u8]] =
+        &[b"", b"\0", b"= = =", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"taglist, = [", &[b'['; 4096]];
+    for (n, garbage) in garbage.iter().enumerate() {
+        for kind in [StateKind::TAGS, StateKind::LATENCY, events::STICKY_EVENTS, StateKind(999)] {
+            writer.set_state(kind, garbage.to_vec());
+        }
+        for kind in [1, 2, 3, 999] {
+            writer.send_event(kind, garbage);
+        }
+        publish(&writer, &[n as u8], b"");
+        assert_eq!(reader.pull_bytes(), [n as u8]);
+    }
+    let mut latency = gst::query::Latency::new();
+    assert!(reader.element("src").query(&mut latency));
+    assert_eq!(latency.result().1, gst::ClockTime::ZERO);
+}
+
+#[test]
+fn caps_without_sense_are_an_error() {
+    for garbage in
+        ["", "no caps at all", "video/x-raw, width=[1, 2]", "ANY", "EMPTY", "a/b, c=\0", &"<".repeat(100_000)]
+    {
+        let channel = Channel::new();
+        let writer = writer(&channel);
+        writer.set_state(StateKind::CAPS, garbage.as_bytes().to_vec());
+        publish(&writer, b"1", b"");
+        let reader = channel.sampling_reader("");
+        let error = reader.wait_for_error();
+        assert_eq!(error.kind::<gst::StreamError>(), Some(gst::StreamError::Format), "{garbage:?}: {error}");
+    }
+}
+
+#[test]
+fn metas_without_sense_are_counted_and_frames_flow() {
+    let channel = Channel::new();
+    let writer = writer(&channel);
+    writer.set_state(StateKind::CAPS, b"video/x-raw, format=(string)GRAY8, width=(int)8, height=(int)8".to_vec());
+    let reader = channel.sampling_reader("policy=queue queue-size=64");
+    until("a reader", || writer.readers() == 1);
+    let mut outside = Vec::new();
+    let layout = wire::VideoLayout {
+        width: 8,
+        height: 8,
+        offsets: vec![1 << 40],
+        strides: vec![8],
+        format: "GRAY8".into(),
+        ..Default::default()
+    };
+    wire::encode(&wire::Record::Video(layout), &mut outside);
+    let mut custom = Vec::new();
+    for name in ["GstVideoMeta", "no type name", "valkka-frame"] {
+        let (name, structure) = (name.into(), "s, a=(int)1;".into());
+        wire::encode(&wire::Record::Custom { name, tags: vec!["\0".into()], structure }, &mut custom);
+    }
+    let broken: [(&[u8], bool, u64); 4] =
+        [(b"", false, 0), (b"\x01\0\0\0\xff\xff\xff\xff", false, 1), (&outside, true, 2), (&custom, false, 5)];
+    for (metas, corrupted, dropped) in broken {
+        publish(&writer, &[5; 64], metas);
+        let sample = reader.pull();
+        let buffer = sample.buffer().expect("a buffer");
+        assert_eq!(crate::stage::bytes(buffer), [5; 64]);
+        assert_eq!(buffer.pts(), Some(gst::ClockTime::ZERO), "older than anything");
+        assert!(buffer.meta::<gst_video::VideoMeta>().is_none());
+        // All flags of the word were set, this one as well.
+        assert!(buffer.flags().contains(gst::BufferFlags::CORRUPTED) || !corrupted);
+        assert_eq!(reader.stat("src", "metas-dropped"), dropped);
+    }
+}
+
+#[test]
+fn replies_without_sense_are_ignored() {
+    let channel = Channel::new();
+    let writer = channel.fed_writer("application/x-test", "");
+    writer.push(buffer([1], 0));
+    let options = ReaderOptions {
+        address: address(&channel),
+        policy: Policy::Latest,
+        queue_size: 1,
+        max_held: 1,
+        initial: InitialFrame::Newest,
+    };
+    let mut reader = Reader::new(options).expect("opens");
+    loop {
+        match reader.next().expect("reads") {
+            Some(Item::Frame(_)) => break,
+            Some(_) => {}
+            None => drop(reader.wait(Some(Duration::from_secs(30))).expect("waits")),
+        }
+    }
+    for payload in [b"= = =".to_vec(), b"\xff".to_vec(), b"a\0b".to_vec(), vec![], vec![b'['; 60_000]] {
+        for format in [ReplyFormat::Json, ReplyFormat::Structure] {
+            reader.line().reply(&Reply { frame: None, format, payload: payload.clone() }).expect("sent");
+        }
+    }
+    let last = Reply { frame: None, format: ReplyFormat::Json, payload: b"\"last\"".to_vec() };
+    reader.line().reply(&last).expect("sent");
+    until("the last reply", || {
+        let message = writer.wait_for_element_message("valkka-reply");
+        message.get::<String>("json").is_ok_and(|json| json == "\"last\"")
+    });
+}
