@@ -95,7 +95,7 @@ fn a_socket_of_another_user_is_refused() {
     // Only root can become somebody else. Anybody can lock himself out, which connects as badly.
     let mut stranger = not_root(&runtime);
     if !Uid::effective().is_root() {
-        fs::set_permissions(&socket, fs::Permissions::from_mode(0)).expect("the socket is ours");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).expect("the socket is ours");
     }
     stranger.arg("gst-launch-1.0").args(reader.split_whitespace());
     says(&runtime.start(&stranger).fail(SOON), &["user"]);
