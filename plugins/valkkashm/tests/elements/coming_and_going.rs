@@ -72,14 +72,13 @@ fn reader_that_does_not_want_to_wait_ends_or_fails_with_its_writer() {
     for (choice, error) in [("eos", false), ("error", true)] {
         let channel = Channel::new();
         let writer = channel.writer(LIVE, "");
-        let reader = channel.sampling_reader(&format!("on-writer-lost={choice}"));
-        reader.pull();
+        let reader = channel.reader(&format!("on-writer-lost={choice}"), "fakesink sync=false");
+        until("frames", || reader.stat("src", "frames") > 0);
         drop(writer);
         if error {
             let error = reader.wait_for_error();
             assert_eq!(error.kind::<gst::ResourceError>(), Some(gst::ResourceError::Read), "{error}");
         } else {
-            reader.output().set_property("drop", true);
             reader.wait_for_eos();
         }
     }
