@@ -24,6 +24,7 @@ mod routes;
 mod server;
 mod session;
 mod stream;
+mod viewer;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fmp4wssink::register(plugin)

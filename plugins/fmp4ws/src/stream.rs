@@ -6,12 +6,11 @@
 
 use crate::clock::MediaClock;
 use crate::mp4::{Fragment, Init};
-use crate::queue::{Item, Queue};
+use crate::queue::Queue;
+use crate::viewer::{Viewer, ViewerReport};
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use std::time::Duration;
 
 /// What a stream allows.
 #[derive(Debug, Clone, Copy)]
@@ -97,52 +96,6 @@ impl Gop {
     }
 }
 
-/// One viewer as its stream sees it.
-pub struct Viewer {
-    id: u64,
-    ext: bool,
-    since: Instant,
-    queue: Mutex<Queue>,
-    closed: std::sync::atomic::AtomicBool,
-    wake: Notify,
-    sent_fragments: AtomicU64,
-    sent_bytes: AtomicU64,
-}
-
-impl Viewer {
-    /// The next item; `None` when the stream is closed and everything was taken.
-    pub async fn next(&self) -> Option<Item> {
-        loop {
-            // `closed` is read before the queue: what was pushed before closing is then seen.
-            let closed = self.closed.load(std::sync::atomic::Ordering::Acquire);
-            if let Some(item) = lock(&self.queue).pop() {
-                return Some(item);
-            }
-            if closed {
-                return None;
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    /// A message of that many bytes went out.
-    pub fn count_sent(&self, bytes: usize) {
-        self.sent_fragments.fetch_add(1, Relaxed);
-        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
-    }
-
-    fn push(&self, push: impl FnOnce(&mut Queue)) {
-        push(&mut lock(&self.queue));
-        self.wake.notify_one();
-    }
-
-    fn close(&self) {
-        // Read with Acquire in `next`.
-        self.closed.store(true, std::sync::atomic::Ordering::Release);
-        self.wake.notify_one();
-    }
-}
-
 /// A viewer's place in a stream; dropping it leaves.
 pub struct Seat {
     stream: Arc<Stream>,
@@ -163,7 +116,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.stream.state().viewers.retain(|viewer| viewer.id != self.viewer.id);
+        self.stream.state().viewers.retain(|viewer| viewer.id() != self.viewer.id());
         self.stream.left.notify_all();
         (self.stream.listener)(Notice::Viewers);
     }
@@ -272,16 +225,7 @@ impl Stream {
             queue.push_eos();
         }
         state.next_viewer += 1;
-        let viewer = Arc::new(Viewer {
-            id: state.next_viewer,
-            ext,
-            since: Instant::now(),
-            queue: Mutex::new(queue),
-            closed: false.into(),
-            wake: Notify::new(),
-            sent_fragments: AtomicU64::new(0),
-            sent_bytes: AtomicU64::new(0),
-        });
+        let viewer = Arc::new(Viewer::new(state.next_viewer, ext, queue));
         state.viewers.push(viewer.clone());
         drop(state);
         (self.listener)(Notice::Viewers);
@@ -310,7 +254,7 @@ impl Stream {
             timescale: main.map_or(0, |track| track.timescale),
             eos: state.eos,
             counters: state.counters,
-            viewers: state.viewers.iter().map(|viewer| ViewerReport::of(viewer)).collect(),
+            viewers: state.viewers.iter().map(|viewer| viewer.report()).collect(),
         }
     }
 
@@ -339,42 +283,8 @@ pub struct Report {
     pub viewers: Vec<ViewerReport>,
 }
 
-/// One viewer in a [`Report`].
-#[derive(Debug, Serialize)]
-pub struct ViewerReport {
-    /// Unique in the stream.
-    pub id: u64,
-    /// It asked for extensions.
-    pub ext: bool,
-    /// Since it came.
-    pub seconds: f64,
-    pub sent_fragments: u64,
-    pub sent_bytes: u64,
-    /// Bytes that wait for it.
-    pub queue_bytes: u64,
-    /// What it missed because it was too slow.
-    pub dropped_frames: u64,
-    pub dropped_bytes: u64,
-}
-
-impl ViewerReport {
-    fn of(viewer: &Viewer) -> Self {
-        let queue = lock(&viewer.queue);
-        Self {
-            id: viewer.id,
-            ext: viewer.ext,
-            seconds: viewer.since.elapsed().as_secs_f64(),
-            sent_fragments: viewer.sent_fragments.load(Relaxed),
-            sent_bytes: viewer.sent_bytes.load(Relaxed),
-            queue_bytes: queue.bytes() as u64,
-            dropped_frames: queue.skipped().frames,
-            dropped_bytes: queue.skipped().bytes,
-        }
-    }
-}
-
-/// A panic elsewhere leaves counters and queues that are still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A panic elsewhere leaves what is behind these locks whole: counters, queues, settings.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -382,14 +292,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::mp4::samples::{fragment, init, parse_parts};
-    use std::sync::atomic::AtomicUsize;
+    use crate::queue::Item;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     const LIMITS: Limits = Limits { max_viewers: 2, max_queue_bytes: 10_000 };
 
     fn waiting(seat: &Seat) -> usize {
-        std::iter::from_fn(|| lock(&seat.viewer.queue).pop())
-            .filter(|item| matches!(item, Item::Fragment { .. }))
-            .count()
+        std::iter::from_fn(|| seat.viewer.take()).filter(|item| matches!(item, Item::Fragment { .. })).count()
     }
 
     #[test]

@@ -1,11 +1,11 @@
 use super::CAT;
 use crate::intake::Intake;
 use crate::server::{self, Address, Place, Wish};
-use crate::stream::{Limits, Notice, Stream};
+use crate::stream::{Limits, Notice, Stream, lock};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const DEFAULT_STREAM_NAME: &str = "stream";
@@ -308,9 +308,4 @@ impl Fmp4WsSink {
             .field("viewers", gst::Array::new(viewers))
             .build()
     }
-}
-
-/// A panic elsewhere leaves settings and state that are still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,13 @@
 use crate::clock::{MediaClock, channel_now_ns};
 use crate::fmp4wssink::CAT;
 use crate::mp4::{Fragment, Init, Output, Parser};
-use crate::stream::Stream;
+use crate::stream::{Stream, lock};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 /// What comes in at the pad and how far it was understood.
 #[derive(Default)]
@@ -102,15 +102,15 @@ impl BaseSinkImpl for Intake {
 
 impl Intake {
     pub fn set_stream(&self, stream: Option<Arc<Stream>>) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        *lock(&self.stream) = stream;
     }
 
     fn stream(&self) -> Option<Arc<Stream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.stream).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn take(&self, buffer: &gst::BufferRef) -> Result<(), gst::FlowError> {

@@ -68,6 +68,18 @@ async fn a_viewer_that_stalls_skips_to_a_keyframe_and_the_others_get_everything(
 }
 
 #[tokio::test]
+async fn a_viewer_that_says_too_much_loses_its_own_connection() {
+    let pipeline = Pipeline::ready(&format!("{} ! {MUX} ! fmp4wssink port=0", crate::pipeline::CAMERA));
+    pipeline.play();
+    let mut other = Viewer::plain(pipeline.port()).await;
+    let mut loud = Viewer::extended(pipeline.port()).await;
+    loud.record(1).await;
+    loud.say(serde_json::json!({"type": "report", "value": "x".repeat(200_000)})).await;
+    loud.rest().await;
+    assert_eq!(other.record(10).await.decode().frames, 10);
+}
+
+#[tokio::test]
 async fn a_viewer_that_never_says_anything_costs_nothing() {
     let camera = crate::pipeline::CAMERA.replace("is-live=true", "is-live=true num-buffers=25");
     let pipeline = Pipeline::ready(&format!("{camera} ! {MUX} ! fmp4wssink port=0"));
