@@ -157,7 +157,7 @@ impl ElementImpl for Fmp4WsSink {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::NullToReady {
             self.open().map_err(|error| {
-                gst::element_imp_error!(self, gst::ResourceError::OpenReadWrite, ["{error}"]);
+                gst::element_imp_error!(self, gst::ResourceError::OpenReadWrite, ("{error}"));
                 gst::StateChangeError
             })?;
         }

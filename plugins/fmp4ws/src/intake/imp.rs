@@ -116,7 +116,7 @@ impl Intake {
     fn take(&self, buffer: &gst::BufferRef) -> Result<(), gst::FlowError> {
         let Some(stream) = self.stream() else { return Err(gst::FlowError::Flushing) };
         let map = buffer.map_readable().map_err(|_| {
-            gst::element_imp_error!(self, gst::ResourceError::Read, ["a buffer cannot be read"]);
+            gst::element_imp_error!(self, gst::ResourceError::Read, ("a buffer cannot be read"));
             gst::FlowError::Error
         })?;
         let mut state = self.state();
@@ -143,7 +143,7 @@ impl Intake {
         }
         drop(state);
         result.map_err(|error| {
-            gst::element_imp_error!(self, gst::StreamError::Demux, ["{error}"]);
+            gst::element_imp_error!(self, gst::StreamError::Demux, ("{error}"));
             gst::FlowError::Error
         })
     }
