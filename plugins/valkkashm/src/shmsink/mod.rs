@@ -32,6 +32,7 @@
 mod imp;
 mod peers;
 mod publish;
+mod stream;
 
 use gst::{glib, prelude::*};
 
