@@ -54,6 +54,14 @@ pub enum AddressError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The folder of a socket-path cannot be looked at.
+    #[error("the folder {} of the socket cannot be used: {source}; make it, or choose another socket-path", .path.display())]
+    SocketFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The runtime folder belongs to somebody else, or is open to others.
     #[error(
         "the runtime folder {} is not safe: {why}; set VALKKA_RUNTIME_DIR to a folder of your own", .path.display()
@@ -112,7 +120,7 @@ impl ChannelAddress {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
             check_ours(path)
         } else {
-            fs::metadata(path).map(|_| ()).map_err(error)
+            fs::metadata(path).map(|_| ()).map_err(|source| AddressError::SocketFolder { path: path.into(), source })
         }
     }
 }

@@ -33,8 +33,8 @@ use crate::queue::{Doorbell, Queue, Returned};
 pub enum MemoryError {
     /// The kernel does not give that much.
     #[error(
-        "cannot have {bytes} bytes of shared memory ({doing}: {source}); lower `slots`, the readers' `queue-size` and `max-held` or \
-         the size of the frames, or raise the limit (ulimit -v, container memory)"
+        "cannot have {bytes} bytes of shared memory ({doing}: {source}); lower the writer's `max-readers` and `slots`, the readers' \
+         `queue-size` and `max-held` or the size of the frames, or raise the limit (ulimit -v, container memory)"
     )]
     Unavailable {
         /// How many bytes were asked for.

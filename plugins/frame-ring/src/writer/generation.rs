@@ -12,7 +12,7 @@ pub(super) const COPY_SLOTS: u32 = 2;
 /// The newest frame keeps its slot for readers that come later.
 const NEWEST_SLOT: u32 = 1;
 /// Slots laid out for readers, at least and at most. Only what is granted costs memory: the file is sparse.
-const READER_SLOTS: std::ops::RangeInclusive<u32> = 256..=1024;
+const READER_SLOTS: std::ops::RangeInclusive<u32> = 64..=1024;
 /// Slots laid out per reader that may come.
 const SLOTS_PER_READER: u32 = 9;
 
