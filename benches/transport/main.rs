@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     }
     let wanted = |title: &str| arguments.iter().all(|part| title.contains(part));
     println!("1920x1080 RGB24, 6.2 MB a frame, {} processors; medians of {} rounds", processors(), run::ROUNDS);
-    println!("CPU is µs per frame; the writer's has the making of the picture in it, which `nobody` shows alone");
+    println!("CPU is µs per frame; the writer's has the making of the picture in it, which `nobody` shows alone.");
+    println!("A dash: nothing to measure, or nothing came in time");
     for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.title)) {
         run::run(scenario, &transports);
     }

@@ -24,6 +24,9 @@ const WARM_UP: Duration = Duration::from_millis(700);
 /// And how long it measures then.
 pub const MEASURED: Duration = Duration::from_secs(3);
 
+/// What a peer prints when it begins to measure.
+pub const MEASURING: &str = "measuring";
+
 /// Plays a role, if that is one.
 pub fn play(role: &str, arguments: &[String]) -> Option<ExitCode> {
     let [transport, socket, rest @ ..] = arguments else { return None };
@@ -92,6 +95,7 @@ impl Tally {
             if now - first > nanos(WARM_UP) {
                 self.started = Some((now, cpu_us()));
                 self.latencies.clear();
+                println!("{MEASURING}");
             }
             return;
         };
@@ -124,8 +128,9 @@ fn run(
     let pipeline = gst::parse::launch(description).expect("the description is right");
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("several elements");
     let pad = pipeline.by_name(name).and_then(|here| here.static_pad("src")).expect("it stands in the description");
+    let counted = tally.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let tally = &mut *tally.lock().expect("nothing panics under this lock");
+        let tally = &mut *counted.lock().expect("nothing panics under this lock");
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
             tally.frame();
             each(buffer, &mut tally.latencies);
@@ -136,7 +141,10 @@ fn run(
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let end = bus.timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::Error, gst::MessageType::Eos]);
     if let Some(gst::MessageView::Error(error)) = end.as_ref().map(|message| message.view()) {
-        eprintln!("{}", error.error());
+        // A peer that has told its part may have lost the other one.
+        if !tally.lock().expect("nothing panics under this lock").told {
+            eprintln!("{}", error.error());
+        }
     }
     let _ = pipeline.set_state(gst::State::Null);
 }

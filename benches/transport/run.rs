@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::peer::MEASURED;
+use crate::peer::{MEASURED, MEASURING};
 use crate::scenario::Scenario;
 use crate::transport::Transport;
 
@@ -49,7 +50,7 @@ pub fn run(scenario: &Scenario, transports: &[Transport]) {
 
 fn cell(number: Option<f64>, unit: &str) -> String {
     let text = match number {
-        None => String::new(),
+        None => "-".to_owned(),
         Some(number) if unit == "x" => format!("{number:.2}{unit}"),
         Some(number) if number < 10.0 => format!("{number:.2}"),
         Some(number) => format!("{number:.0}"),
@@ -99,7 +100,8 @@ fn number(told: &Value, field: &str) -> Option<f64> {
 
 /// System calls per frame of both sides, counted for as long as they measure. Without leave to trace, nothing.
 fn count_calls(writer: &mut Peer, reader: &mut Peer) -> Row {
-    let traces = [&*writer, &*reader].map(|peer| trace(peer.child.id()));
+    // What a process does to come up is not what a frame costs.
+    let traces = [&*writer, &*reader].map(|peer| peer.hear().and_then(|_| trace(peer.child.id())));
     let [out, into] = [writer.told(), reader.told()].map(|told| number(&told, "fps"));
     let [calls_out, calls_in] = traces.map(|trace| trace.and_then(calls_a_second));
     let per = |calls: Option<f64>, fps: Option<f64>| calls.zip(fps).map(|(calls, fps)| calls / fps);
@@ -140,6 +142,7 @@ fn wait_for(socket: &Path) {
 /// A writer or a reader, which ends with this value.
 struct Peer {
     child: Child,
+    lines: Receiver<String>,
 }
 
 impl Peer {
@@ -147,19 +150,26 @@ impl Peer {
         let program = std::env::current_exe().expect("this program knows its path");
         let mut command = Command::new(program);
         command.args([role, transport.name()]).arg(socket).args(rest).stdout(Stdio::piped());
-        Peer { child: command.spawn().expect("this program can be started again") }
+        let mut child = command.spawn().expect("this program can be started again");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Peer { child, lines }
     }
 
-    /// What it has measured. Null if it has ended, or does not get that far.
+    /// The next line that it prints. None if it has ended, or does not get that far.
+    fn hear(&self) -> Option<String> {
+        self.lines.recv_timeout(2 * MEASURED).ok()
+    }
+
+    /// What it has measured, or Null.
     fn told(&mut self) -> Value {
-        let Some(output) = self.child.stdout.take() else { return Value::Null };
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let line = BufReader::new(output).lines().next();
-            let _ = send.send(line);
-        });
-        let line = receive.recv_timeout(4 * MEASURED).ok().flatten();
-        line.and_then(Result::ok).and_then(|line| serde_json::from_str(&line).ok()).unwrap_or_default()
+        // The first line says that it has begun; who was traced has said so already.
+        let line = match self.hear() {
+            Some(line) if line == MEASURING => self.hear(),
+            line => line,
+        };
+        line.and_then(|line| serde_json::from_str(&line).ok()).unwrap_or_default()
     }
 }
 
