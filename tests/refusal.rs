@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nix::unistd::Uid;
 
+use crate::stage::runtime::PLUGINS;
 use crate::stage::{Runtime, SOON};
 
 const CAMERA: &str = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=320,height=240,framerate=50/1";
@@ -70,13 +71,20 @@ fn a_runtime_folder_of_another_user_is_refused() {
     says(&runtime.start(&stranger).fail(SOON), &["/usr", "user"]);
 }
 
-/// A command that runs what follows as somebody who is not root.
+/// A command that runs what follows as somebody who is not root, and may not be allowed into the checkout's folder.
 fn not_root(runtime: &Runtime) -> Command {
-    let mut command = runtime.command("setpriv");
-    if Uid::effective().is_root() {
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-        command.env("GST_REGISTRY_UPDATE", "no");
+    if !Uid::effective().is_root() {
+        return runtime.command("env");
     }
+    let (plugins, registry) = (runtime.path("plugins"), runtime.path("registry"));
+    for (folder, mode) in [(runtime.path(""), 0o755), (plugins.clone(), 0o755), (registry.clone(), 0o777)] {
+        fs::create_dir_all(&folder).expect("the test's folder is writable");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("the folder is ours");
+    }
+    fs::copy(PLUGINS.join("libgstvalkkashm.so"), plugins.join("libgstvalkkashm.so")).expect("the plug-in is built");
+    let mut command = runtime.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.env("GST_PLUGIN_PATH", plugins).env("GST_REGISTRY", registry.join("registry.bin"));
     command
 }
 
@@ -85,7 +93,6 @@ fn a_socket_of_another_user_is_refused() {
     let runtime = Runtime::new();
     let open = runtime.path("open");
     fs::create_dir(&open).expect("the test's folder is writable");
-    fs::set_permissions(runtime.path(""), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
     let socket = open.join("a");
     let _writer = runtime.launch(&format!("{CAMERA} ! valkkashmsink socket-path={}", socket.display()));
