@@ -254,6 +254,35 @@ fn time_rises_over_writers_that_are_interrupted_or_killed_and_the_stream_does_no
 }
 
 #[test]
+fn a_late_reader_of_encoded_video_asks_for_a_keyframe_and_begins_with_it() {
+    let runtime = Runtime::new();
+    // By itself the encoder makes one keyframe, its first.
+    let encode =
+        "video/x-raw,format=I420,width=64,height=48,framerate=50/1 ! x264enc tune=zerolatency key-int-max=1000000";
+    let camera = format!("videotestsrc is-live=true ! {encode} ! h264parse");
+    let _writer = runtime.launch(&format!("{camera} ! valkkashmsink channel=a sync=false"));
+    let early = runtime.launch("valkkashmsrc channel=a policy=queue ! checksumsink sync=false");
+    early.lines_more(50, SOON);
+    let late = peer(&runtime, "policy=queue queue-size=16");
+    let frames = told(&late, "frame", 20);
+    let is_delta =
+        |frame: &Value| frame["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == "delta-unit"));
+    assert!(!is_delta(&frames[0]), "a decoder can begin with the first frame");
+    assert!(frames[1..].iter().any(is_delta), "not every frame is a keyframe");
+}
+
+#[test]
+fn a_late_reader_of_a_still_picture_gets_it_at_once() {
+    let runtime = Runtime::new();
+    // The next frame is due in three hours.
+    let still = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=64,height=48,framerate=1/10000";
+    let _writer = runtime.launch(&format!("{still} ! valkkashmsink channel=a sync=false"));
+    for _ in 0..2 {
+        assert_eq!(told(&peer(&runtime, "initial-frame=newest"), "frame", 1).len(), 1);
+    }
+}
+
+#[test]
 fn a_reply_comes_back_as_a_message_with_the_readers_id() {
     let pair = Pair::new("policy=lossless");
     pair.caps(RGB);
