@@ -5,7 +5,6 @@
 //! the next run clears it away.
 
 use std::{
-    env,
     fs::{self, DirBuilder, File},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
@@ -41,11 +40,7 @@ pub enum RuntimeDirError {
 impl RuntimeDir {
     /// Makes the folder where the environment says, and removes those of runs that were killed.
     pub fn new() -> Result<Self, RuntimeDirError> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = set("VALKKA_RUNTIME_DIR")
-            .or_else(|| set("XDG_RUNTIME_DIR").map(|folder| folder.join("valkka")))
-            .unwrap_or_else(|| env::temp_dir().join(format!("valkka-{}", geteuid())));
-        Self::below(&base)
+        Self::below(&frame_ring::runtime_folder())
     }
 
     fn below(base: &Path) -> Result<Self, RuntimeDirError> {
