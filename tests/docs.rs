@@ -1,8 +1,10 @@
 //! What the README tells people to paste does what it says.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::stage::guide::Guide;
+use crate::stage::runtime::CHECKOUT;
 use crate::stage::{Runtime, SOON};
 
 /// `./dev env` asks cargo whether everything is built, which may have to wait for another cargo.
@@ -39,9 +41,30 @@ fn the_tour_of_the_readme_works_when_pasted() {
 }
 
 #[test]
+fn links_between_documents_lead_somewhere() {
+    let (mut folders, mut seen) = (vec![CHECKOUT.clone()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the checkout can be read").flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                let text = fs::read_to_string(&path).expect("a document is text");
+                for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+                    let inside = !link.is_empty() && !link.contains("://");
+                    assert!(!inside || folder.join(link).exists(), "{} links to {link}", path.display());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 10, "the README alone has about ten links, and {seen} were seen");
+}
+
+#[test]
 fn every_verb_of_dev_is_told_by_its_help() {
     let runtime = Runtime::new();
-    let dev = crate::stage::runtime::CHECKOUT.join("dev");
+    let dev = CHECKOUT.join("dev");
     let help = runtime.start(runtime.command(&dev.to_string_lossy()).arg("help")).finish(SOON);
     for verb in ["demo", "test", "check", "build", "bench", "env", "help"] {
         assert!(help.contains(&format!("./dev {verb}")), "{help}");
