@@ -93,7 +93,7 @@ pub struct Demo {
     pub analysis: Analysis,
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Page {
     /// Address and port of the web page; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
@@ -101,6 +101,18 @@ pub struct Page {
     /// Open the page in the browser
     #[arg(long)]
     pub open: bool,
+    /// File with a token that whoever wants page or API must know
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain (PEM): page and API then speak HTTPS
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Origin whose pages may use the API beside valkka's own, as in https://cams.example
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

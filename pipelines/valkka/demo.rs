@@ -99,9 +99,8 @@ mod tests {
 
     #[test]
     fn every_camera_has_a_name_of_its_own() {
-        let page = cli::Page { listen: "127.0.0.1:0".parse().unwrap(), open: false };
-        let analysis = cli::Analysis { width: 640, fps: 10 };
-        let options = cli::Demo { cameras: Some(12), video: Vec::new(), page, analysis };
+        let parsed = <cli::Cli as clap::Parser>::try_parse_from(["valkka", "demo", "--cameras", "12"]).unwrap();
+        let cli::Command::Demo(options) = parsed.command else { panic!("it is demo") };
         let mut all = names(&options).unwrap();
         all.sort();
         all.dedup();

@@ -6,6 +6,7 @@
 mod camera;
 mod cli;
 mod demo;
+mod desk;
 mod health;
 mod log;
 mod mask;

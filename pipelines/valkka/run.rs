@@ -15,14 +15,17 @@ use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::JoinSet,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::{
     camera::{Camera, Source},
-    cli, mask,
+    cli,
+    desk::Desk,
+    mask,
     process::{Kind, LineReader, Spec, spawner::Spawner},
     requirements::{self, GST_LAUNCH},
     runtime_dir::{self, RuntimeDir},
@@ -30,7 +33,10 @@ use crate::{
     supervisor::Supervisor,
     template::{self, Analysis},
     watch::watch,
-    web,
+    web::{
+        self,
+        access::{Access, Token},
+    },
 };
 
 const ANALYSER: &str = "valkka-analyse";
@@ -62,22 +68,32 @@ pub struct Session {
     page: cli::Page,
     address: SocketAddr,
     ending: watch::Sender<bool>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinSet<()>,
 }
 
 impl Session {
     /// Takes the port and the folder; starts no process yet.
     pub async fn open(page: cli::Page) -> Result<Self> {
         let signals = Signals::new().context("signals cannot be received")?;
+        let (access, tls) = access(&page)?;
         let listener = listen(page.listen).await?;
         let address = listener.local_addr().context("the listening socket has no address")?;
         let runtime = RuntimeDir::new()?;
         let board = Arc::new(Board::default());
         let spawner = Spawner::new(Handle::current()).context("no thread can be started")?;
+        let photographer = web::Photographer::new(spawner.clone(), runtime.path().to_owned());
         let supervisor = Supervisor::new(spawner, board.clone());
         let ending = watch::Sender::new(false);
-        let app = web::App { board: board.clone(), web_socket: web_socket_of(&runtime), ending: ending.subscribe() };
-        let serving = tokio::spawn(web::serve(listener, app));
+        let control = Arc::new(Desk::new(board.clone(), supervisor.restarter()));
+        let app = web::App::new(board.clone(), control, photographer, web_socket_of(&runtime), ending.subscribe());
+        let path = runtime.path().join(web::CONTROL_SOCKET);
+        let socket =
+            web::server::ControlSocket::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        let mut serving = JoinSet::new();
+        let socket = web::server::Entrance::Socket(socket);
+        serving.spawn(web::server::serve(socket, web::on_socket(app.clone()), ending.subscribe()));
+        let port = web::server::Entrance::Port(listener, tls);
+        serving.spawn(web::server::serve(port, web::on_port(app, access), ending.subscribe()));
         Ok(Self { runtime, board, supervisor, signals, page, address, ending, serving })
     }
 
@@ -100,19 +116,24 @@ impl Session {
     async fn wait_for_the_end(&mut self, signals: &mut Signals) -> Result<()> {
         // Whoever reads this may have closed its end: no reason to stop.
         let folder = self.runtime.path().display();
-        let _ = writeln!(std::io::stdout(), "Channels are in {folder}\nValkka is at http://{}/", self.address);
-        if !self.address.ip().is_loopback() {
+        let _ = writeln!(std::io::stdout(), "Channels are in {folder}\nValkka is at {}", self.url());
+        if !self.address.ip().is_loopback() && self.page.token_file.is_none() {
             warn!("{} is not this machine alone: everybody who can reach it sees the cameras", self.address);
         }
         if self.page.open {
-            open_in_browser(self.address);
+            open_in_browser(self.url());
         }
         let restart = |name: &str, reason| self.supervisor.restart(name, reason);
         tokio::select! {
             () = signals.next() => Ok(()),
             () = watch(self.board.clone(), web_socket_of(&self.runtime), restart) => Ok(()),
-            served = &mut self.serving => served.context("the web server has failed")?.context("the web server has ended"),
+            ended = self.serving.join_next() => bail!("the web server has failed: {ended:?}"),
         }
+    }
+
+    fn url(&self) -> String {
+        let scheme = if self.page.tls_certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/", self.address)
     }
 
     /// Starts the processes of these cameras, and the analyser that looks at all of them.
@@ -197,13 +218,25 @@ impl Session {
         }
         self.ending.send_replace(true);
         // An answer that takes longer than this is not waited for.
-        let _ = timeout(Duration::from_secs(2), self.serving).await;
+        let _ = timeout(Duration::from_secs(2), self.serving.join_all()).await;
     }
 }
 
 fn web_socket_of(runtime: &RuntimeDir) -> Arc<dyn Fn(&str) -> PathBuf + Send + Sync> {
     let folder = runtime.path().to_owned();
     Arc::new(move |camera| runtime_dir::web_socket(&folder, camera))
+}
+
+/// Who may use the port, and how it is encrypted.
+fn access(page: &cli::Page) -> Result<(Access, Option<TlsAcceptor>)> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("token file {}", path.display()))?;
+        Token::new(text.trim()).with_context(|| format!("token file {}", path.display()))
+    };
+    let token = page.token_file.as_ref().map(read).transpose()?;
+    let pair = page.tls_certificate.as_ref().zip(page.tls_key.as_ref());
+    let tls = pair.map(|(certificate, key)| web::tls::acceptor(certificate, key)).transpose()?;
+    Ok((Access { token, allowed_origins: page.allow_origin.clone(), secure: tls.is_some() }, tls))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -218,8 +251,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// The desktop's own opener; that there is none is no reason to fail.
-fn open_in_browser(address: SocketAddr) {
-    let page = format!("http://{address}/");
+fn open_in_browser(page: String) {
     tokio::spawn(async move {
         if let Err(error) = Command::new("xdg-open").arg(&page).kill_on_drop(false).status().await {
             warn!("the browser cannot be opened: xdg-open: {error}");

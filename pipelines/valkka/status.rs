@@ -4,12 +4,13 @@
 //! here is masked already.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
@@ -17,10 +18,13 @@ use crate::{
     camera::Camera,
     health::{Health, State, Verdict},
     process::{Kind, Spec},
+    web::control::LogLine,
 };
 
 /// A page that is further behind than this loses events, and gets the whole status instead.
 const EVENTS_KEPT: usize = 512;
+/// Lines of all processes that are remembered.
+const LINES_KEPT: usize = 4096;
 
 /// Answer of `/api/status`, and value of a `status` event.
 #[derive(Debug, Serialize)]
@@ -88,6 +92,7 @@ struct Detections<'a> {
 pub struct Board {
     known: Mutex<Known>,
     events: broadcast::Sender<Arc<str>>,
+    logs: Mutex<VecDeque<LogLine>>,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +103,7 @@ struct Known {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { known: Mutex::default(), events: broadcast::Sender::new(EVENTS_KEPT) }
+        Self { known: Mutex::default(), events: broadcast::Sender::new(EVENTS_KEPT), logs: Mutex::default() }
     }
 }
 
@@ -278,7 +283,22 @@ impl Board {
 
     /// A line that a process has printed, masked.
     pub fn log(&self, process: &str, line: &str) {
-        self.tell(|| event("log", &json!({ "process": process, "line": line })));
+        let line = LogLine { time: unix_now(), process: process.to_owned(), line: line.to_owned() };
+        self.tell(|| event("log", &line));
+        let mut logs = self.logs.lock().expect("nothing panics under this lock");
+        if logs.len() == LINES_KEPT {
+            logs.pop_front();
+        }
+        logs.push_back(line);
+    }
+
+    /// The last `count` lines of a process, or of all, oldest first.
+    pub fn logs(&self, process: Option<&str>, count: usize) -> Vec<LogLine> {
+        let logs = self.logs.lock().expect("nothing panics under this lock");
+        let wanted = |line: &&LogLine| process.is_none_or(|process| process == line.process);
+        let mut lines: Vec<_> = logs.iter().rev().filter(wanted).take(count).cloned().collect();
+        lines.reverse();
+        lines
     }
 
     pub fn tell_status(&self) {

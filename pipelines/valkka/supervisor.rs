@@ -1,6 +1,9 @@
 //! All processes of the orchestrator: starts them, passes orders on, stops them in the right order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -19,6 +22,8 @@ pub struct Supervisor {
     board: Arc<Board>,
     hurry: watch::Sender<bool>,
     kept: BTreeMap<String, Kept>,
+    /// Those of `kept`, for others.
+    orders: Arc<Mutex<BTreeMap<String, mpsc::Sender<Order>>>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +35,7 @@ struct Kept {
 
 impl Supervisor {
     pub fn new(spawner: Spawner, board: Arc<Board>) -> Self {
-        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new() }
+        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new(), orders: Arc::default() }
     }
 
     /// Starts a process, and from now on keeps it running.
@@ -45,6 +50,7 @@ impl Supervisor {
             orders: received,
             hurry: self.hurry.subscribe(),
         };
+        self.orders.lock().expect("nothing panics under this lock").insert(name.clone(), orders.clone());
         self.kept.insert(name, Kept { kind, orders, task: tokio::spawn(keeper.keep()) });
     }
 
@@ -52,6 +58,16 @@ impl Supervisor {
     pub fn restart(&self, name: &str, reason: String) {
         if let Some(kept) = self.kept.get(name) {
             let _ = kept.orders.try_send(Order::Restart(reason));
+        }
+    }
+
+    /// [`Supervisor::restart`] for those who are not the supervisor's owner. `false` if there is no such process.
+    pub fn restarter(&self) -> impl Fn(&str, String) -> bool + Send + Sync + use<> {
+        let orders = self.orders.clone();
+        move |name, reason| {
+            let orders = orders.lock().expect("nothing panics under this lock");
+            let known = orders.get(name);
+            known.is_some_and(|orders| orders.try_send(Order::Restart(reason)).is_ok() || !orders.is_closed())
         }
     }
 
