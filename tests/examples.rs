@@ -50,9 +50,9 @@ fn browser_plays_and_the_sink_knows_its_viewers() {
 
     let browser = Browser::start(&runtime);
     browser.open(&format!("http://127.0.0.1:{}/", example.port));
-    browser.ask_until("return all('video').some((v) => v.currentTime > 0 && v.videoWidth === 640)", SOON);
-    let before = browser.ask("return all('video')[0].currentTime");
-    browser.ask_until(&format!("return all('video')[0].currentTime > {before} + 2"), SOON);
+    browser.ask_until("return all('valkka-video').some((player) => player.stats.width === 640)", SOON);
+    let before = browser.ask("return all('valkka-video')[0].utc()");
+    browser.ask_until(&format!("return all('valkka-video')[0].utc() > {before} + 2"), SOON);
     let told: Value = serde_json::from_str(&example.paste(&runtime, 1).finish(SOON)).expect("the sink answers in JSON");
     assert_eq!(told["lobby"]["viewers"].as_array().map(Vec::len), Some(1), "{told}");
 }

@@ -154,14 +154,13 @@ fn pedestrians_play_in_a_browser_with_boxes_on_them() {
     let browser = Browser::start(&runtime);
     browser.open(&valkka.address);
 
-    browser.ask_until("return all('video').some((v) => v.currentTime > 0 && v.videoWidth > 0)", LIVE);
-    let before = browser.ask("return all('video')[0].currentTime").as_f64().expect("a time");
-    let later = format!("return all('video')[0].currentTime > {before} + 3");
-    browser.ask_until(&later, LIVE);
-    let decoded = browser.ask("return all('video')[0].getVideoPlaybackQuality().totalVideoFrames");
-    assert!(decoded.as_u64().is_some_and(|frames| frames > 20), "{decoded} frames were decoded");
+    browser.ask_until("return all('valkka-video').some((player) => player.state === 'playing')", LIVE);
+    let before = browser.ask("return all('valkka-video')[0].utc()").as_f64().expect("a time");
+    browser.ask_until(&format!("return all('valkka-video')[0].utc() > {before} + 3"), LIVE);
+    let shown = browser.ask("return all('valkka-video')[0].stats.frames");
+    assert!(shown.as_u64().is_some_and(|frames| frames > 20), "{shown} frames were shown");
     assert_eq!(
-        browser.ask("const v = all('video')[0]; return [v.videoWidth, v.videoHeight]"),
+        browser.ask("const { width, height } = all('valkka-video')[0].stats; return [width, height]"),
         serde_json::json!([768, 576])
     );
 

@@ -11,8 +11,12 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Path, type and text of each file. The player is the one that belongs to the sink.
-const FILES: [(&str, &str, &str); 8] = [
+/// The player is the one that belongs to the sink.
+#[path = "../../../plugins/fmp4ws/src/player/mod.rs"]
+mod player;
+
+/// Path, type and text of each other file.
+const FILES: [(&str, &str, &str); 7] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/page.js", JAVASCRIPT, include_str!("page/page.js")),
@@ -20,7 +24,6 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/strip.js", JAVASCRIPT, include_str!("page/strip.js")),
     ("/tile.js", JAVASCRIPT, include_str!("page/tile.js")),
     ("/timeline.js", JAVASCRIPT, include_str!("page/timeline.js")),
-    ("/valkka-video.js", JAVASCRIPT, include_str!("../../../plugins/fmp4ws/src/player/valkka-video.js")),
 ];
 
 /// Scripts, styles and connections are our own; pictures of a video come as blobs.
@@ -31,7 +34,8 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self'
 /// A route for each file.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let add = |router: Router<S>, (path, kind, text)| router.route(path, get(async move || file(kind, text)));
-    FILES.into_iter().fold(Router::new(), add)
+    let player = Router::new().route("/valkka-video.js", get(async || file(JAVASCRIPT, &player::PLAYER)));
+    FILES.into_iter().fold(player, add)
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

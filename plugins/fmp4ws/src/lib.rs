@@ -18,6 +18,7 @@ mod clock;
 mod fmp4wssink;
 mod intake;
 pub mod mp4;
+mod player;
 mod protocol;
 mod queue;
 mod routes;

@@ -7,6 +7,7 @@
 //! | `/valkka-video.js` | the player |
 //! | `/`, `/?src=NAME` | a page that plays all streams, or one |
 
+use crate::player::PLAYER;
 use crate::server::Directory;
 use crate::session;
 use crate::stream::Report;
@@ -25,13 +26,12 @@ use std::sync::Arc;
 const MAX_MESSAGE: usize = 64 << 10;
 
 const PAGE: &str = include_str!("player/page.html");
-const PLAYER: &str = include_str!("player/valkka-video.js");
 
 /// The routes of one server.
 pub fn router(directory: Arc<Directory>) -> Router {
     Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
-        .route("/valkka-video.js", get(|| async { file("text/javascript; charset=utf-8", PLAYER) }))
+        .route("/valkka-video.js", get(|| async { file("text/javascript; charset=utf-8", &PLAYER) }))
         .route("/api/streams", get(streams))
         .route("/api/ws", get(watch))
         .with_state(directory)

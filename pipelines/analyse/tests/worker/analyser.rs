@@ -59,37 +59,17 @@ impl Analyser {
         Self { child, lines: channel().1, errors }
     }
 
-    /// The next line about a frame.
+    /// The next line.
     #[track_caller]
     pub fn line(&self) -> String {
-        loop {
-            let line = self.any_line();
-            if !is_about_an_object(&line) {
-                return line;
-            }
-        }
-    }
-
-    /// The next line about an object, parsed.
-    #[track_caller]
-    pub fn event(&self) -> Value {
-        loop {
-            let line = self.any_line();
-            if is_about_an_object(&line) {
-                return parse(&line);
-            }
-        }
-    }
-
-    #[track_caller]
-    fn any_line(&self) -> String {
         self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("no line comes; it says:\n{}", self.errors()))
     }
 
-    /// The next line about a frame, parsed.
+    /// The next line, parsed.
     #[track_caller]
     pub fn message(&self) -> Value {
-        parse(&self.line())
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// All lines that are left once it has ended.
@@ -125,16 +105,6 @@ impl Analyser {
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a process id fits"))
     }
-}
-
-/// Life cycles are told between frames.
-pub fn is_about_an_object(json: &str) -> bool {
-    parse(json)["after"].is_object()
-}
-
-#[track_caller]
-fn parse(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))
 }
 
 impl Drop for Analyser {

@@ -10,7 +10,6 @@ use frame_ring::{
 };
 use serde_json::Value;
 
-use crate::analyser::is_about_an_object;
 use crate::{SOON, eventually};
 
 /// Size of the pictures; rows of RGB have two bytes of padding.
@@ -76,19 +75,9 @@ impl Camera {
         self.writer.publish_copy(slot, bytes.len(), &info, metas, &self.cancel).expect("the channel is open")
     }
 
-    /// The next reply about a frame, as its frame and its payload.
+    /// The next reply, as its frame and its payload.
     #[track_caller]
     pub fn reply(&self) -> (FrameId, String) {
-        loop {
-            let reply = self.any_reply();
-            if !is_about_an_object(&reply.1) {
-                return reply;
-            }
-        }
-    }
-
-    #[track_caller]
-    fn any_reply(&self) -> (FrameId, String) {
         let reply = self.replies.recv_timeout(SOON).expect("a reply comes");
         assert!(matches!(reply.format, frame_ring::ReplyFormat::Json));
         (reply.frame.expect("a reply names its frame"), String::from_utf8(reply.payload).expect("JSON is UTF-8"))

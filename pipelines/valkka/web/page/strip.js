@@ -16,8 +16,8 @@ export class Strip {
     setInterval(() => this.#forget(), 500);
   }
 
-  /** These objects are on the screen now. */
-  show(camera, objects, video) {
+  /** These objects are on the screen now, in that picture: {source, width, height}. */
+  show(camera, objects, picture) {
     const now = performance.now() / 1000;
     for (const object of objects) {
       const key = `${camera}/${object.id}`;
@@ -26,7 +26,7 @@ export class Strip {
       this.#seen.set(key, seen);
       if (now - seen.first < WORTH) continue;
       seen.card ??= this.#addCard(camera, object);
-      this.#takePicture(seen, object.box, video);
+      this.#takePicture(seen, object.box, picture);
     }
   }
 
@@ -50,21 +50,20 @@ export class Strip {
   }
 
   /** The object with a little around it, whenever there is clearly more of it to be seen than before. */
-  #takePicture(seen, [x1, y1, x2, y2], video) {
+  #takePicture(seen, [x1, y1, x2, y2], { source, width: w, height: h }) {
     // What touches an edge is probably not all of it.
     const inside = Math.min(Math.max(Math.min(x1, 1 - x2), 0), 0.2);
     const size = (x2 - x1) * (y2 - y1) * (0.4 + 3 * inside);
-    if (size < seen.size * 1.2 || video.videoWidth === 0) return;
+    if (size < seen.size * 1.2 || w === 0) return;
     seen.size = size;
     const canvas = seen.card.querySelector("canvas");
-    const [w, h] = [video.videoWidth, video.videoHeight];
     const shape = canvas.width / canvas.height;
     const height = Math.min(Math.max((y2 - y1) * h * 1.25, ((x2 - x1) * w * 1.25) / shape, h / 4), h);
     const width = Math.min(height * shape, w);
     const within = (middle, length, all) => Math.min(Math.max(middle - length / 2, 0), all - length);
     const left = within(((x1 + x2) / 2) * w, width, w);
     const top = within(((y1 + y2) / 2) * h, height, h);
-    canvas.getContext("2d").drawImage(video, left, top, width, height, 0, 0, canvas.width, canvas.height);
+    canvas.getContext("2d").drawImage(source, left, top, width, height, 0, 0, canvas.width, canvas.height);
   }
 
   #forget() {

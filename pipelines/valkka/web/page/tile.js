@@ -18,6 +18,8 @@ export class Tile {
   #player;
   #canvas;
   #timeline = new Timeline();
+  /** Of the picture, in pixels. */
+  #size = { width: 0, height: 0 };
 
   constructor(name, strip) {
     this.#name = name;
@@ -62,18 +64,12 @@ export class Tile {
 
   /** With each picture that comes to the screen: its boxes. */
   #eachFrame() {
-    const video = this.#player.video;
-    const next = video.requestVideoFrameCallback
-      ? (shown) => video.requestVideoFrameCallback((_now, { mediaTime }) => shown(mediaTime))
-      : (shown) => requestAnimationFrame(() => shown(video.currentTime));
-    const shown = (mediaTime) => {
-      const time = this.#player.channelTime(mediaTime);
-      const objects = this.#timeline.at(time);
+    this.#player.addEventListener("frame", ({ detail }) => {
+      this.#size = { width: detail.width, height: detail.height };
+      const objects = this.#timeline.at(detail.channelTime);
       this.#draw(objects);
-      this.#strip.show(this.#name, objects, video);
-      next(shown);
-    };
-    next(shown);
+      this.#strip.show(this.#name, objects, { ...this.#size, source: this.#player.picture });
+    });
   }
 
   #draw(objects) {
@@ -94,9 +90,9 @@ export class Tile {
 
   /** Where in the tile the picture lies: it keeps its shape, so there may be bars beside it. */
   #picture(width, height) {
-    const { videoWidth, videoHeight } = this.#player.video;
-    const factor = videoWidth > 0 ? Math.min(width / videoWidth, height / videoHeight) : 1;
-    const [w, h] = videoWidth > 0 ? [videoWidth * factor, videoHeight * factor] : [width, height];
+    const known = this.#size.width > 0;
+    const factor = known ? Math.min(width / this.#size.width, height / this.#size.height) : 1;
+    const [w, h] = known ? [this.#size.width * factor, this.#size.height * factor] : [width, height];
     return { x: (width - w) / 2, y: (height - h) / 2, w, h };
   }
 

@@ -1,321 +1,206 @@
 /**
- * <valkka-video src="/api/ws?src=NAME">: plays a stream of fmp4wssink (or of go2rtc) close to its live edge.
- *
- * One file without dependencies. It negotiates codecs, appends with a bounded queue, keeps to the live edge (by playback
- * rate; by a jump only when far behind), trims what was played, and connects anew with growing pauses.
+ * <valkka-video src="/api/ws?src=NAME">: plays a stream of fmp4wssink (or of go2rtc) at its live edge.
  *
  *   <script type="module" src="/valkka-video.js"></script>
- *   <valkka-video src="/api/ws?src=lobby"><canvas></canvas></valkka-video>
+ *   <valkka-video src="/api/ws?src=lobby" controls><canvas></canvas></valkka-video>
  *
- * Children lie over the picture: a canvas for boxes, for instance. What is needed to draw them on the right frame:
+ * One module without dependencies. Children lie over the picture: a canvas for boxes, for instance.
  *
- *   element.video                        the <video>; its requestVideoFrameCallback tells the mediaTime of each shown frame
- *   element.channelTime(mediaTime)       channel time of it, in nanoseconds; null when the server does not tell
- *   element.utc(mediaTime)               UTC of it, in seconds; null when the server does not tell
- *   element.mediaTime(channelTime)       the other way round
+ * Attributes
+ *   src        address of the WebSocket
+ *   mode       "auto" (default): WebCodecs where the browser has it (https, localhost), else Media Source Extensions (MSE);
+ *              "webcodecs": the same, and never sound; "mse": never WebCodecs. Sound is MSE's: in "auto", to unmute a stream
+ *              that has some changes over to MSE, and to mute it changes back
+ *   controls   buttons appear when the mouse or the keyboard is there
+ *   figures    state, delay and drops lie over the picture
+ *   state      set by the element: see the property
  *
- * Events: "state" (detail {state, reason}; connecting, playing, ended, error) and "message" (detail: any JSON message of
- * the server). `element.stats` has latency, buffer, rate, drops and bytes.
+ * Properties and methods
+ *   state                      "idle", "connecting", "playing", "stalled", "paused", "ended" or "error"
+ *   stats                      figures, see below
+ *   muted                      true at first: browsers let only silent videos start by themselves
+ *   pause(), play(), paused    what is paused costs the server nothing; play() goes on at the live edge
+ *   picture                    the <video> or <canvas> that shows the pictures now; for drawImage()
+ *   video                      the <video>; in mode "mse" it is the picture
+ *   channelTime(mediaTime)     channel time in nanoseconds, null when the server does not tell; without argument of the picture shown
+ *   utc(mediaTime)             UTC in seconds since 1970, in the same way
+ *   mediaTime(channelTime)     the other way round
+ *
+ * Events (none bubbles)
+ *   frame      a picture is on the screen: {mediaTime, channelTime, utc, width, height}
+ *   playing, stalled           pictures move; they stand still although they should not
+ *   reinit     the stream has changed: {mime, width, height}
+ *   state      {state, reason}
+ *   message    any JSON message of the server
+ *
+ * Keys: Space or K pauses, M is sound, I figures, F full screen.
  */
+
+import { readFragment, readInit } from "./boxes.js";
+import { Clock } from "./clock.js";
+import { Connection } from "./connection.js";
+import { Controls } from "./controls.js";
+import { MSE_RESERVE, MSE_SOUND_RESERVE, MsePlayback, mseAvailable, msePlays } from "./mse.js";
+import { Pace } from "./pace.js";
+import { CodecsPlayback, codecsAvailable } from "./webcodecs.js";
 
 /** What to ask a browser about; the server compares families only. */
 const CODECS = [
   "avc1.640029", "avc1.64002A", "avc1.640033", "hvc1.1.6.L153.B0", "av01.0.08M.08", "vp09.00.40.08",
   "mp4a.40.2", "mp4a.40.5", "opus", "flac",
 ];
-
-/** Bytes that may wait to be appended: more means that this browser does not keep up. */
-const MAX_QUEUE_BYTES = 16 << 20;
-/** Seconds behind the live edge that are not worth playing. */
-const JUMP = 1.2;
-/** Seconds of what was played that are kept, and when to trim. Longer than any sensible distance of keyframes: removing
- *  up to the middle of a group of pictures removes all of it. */
-const KEEP = 30;
-const TRIM = 60;
-/** Seconds between attempts to connect. */
-const BACKOFF = [0.5, 1, 2, 4, 8];
-/** Seconds without a message after which a connection counts as dead (a stream without motion still has frames). */
-const SILENCE = 15;
-
-const Source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
+/** Milliseconds between looks at everything, and of a pause between them that only sleep explains. */
+const [TICK, SLEPT] = [250, 10_000];
+/** Seconds between reports to the server. */
+const REPORT = 2;
+/** A picture that stands still for longer than so many seconds, and so many pictures, has stalled. */
+const [STALL, STALL_FRAMES] = [1, 4];
 
 /** Codecs that this browser plays. */
 export function playableCodecs() {
-  return CODECS.filter((codec) => Source?.isTypeSupported(`video/mp4; codecs="${codec}"`)).join(",");
+  return CODECS.filter((codec) => msePlays(`video/mp4; codecs="${codec}"`)).join(",");
 }
-
-/** The smallest buffer that does not stall for the jitter that is seen: in seconds. */
-class Target {
-  #frame = 0.04;
-  #jitter = 0;
-  #stalls = 0;
-  #last = null;
-
-  /** Another connection: what lay between the two says nothing about either. */
-  restarted() {
-    this.#last = null;
-  }
-
-  /** A fragment of `duration` seconds of media was appended. */
-  arrived(duration) {
-    const now = performance.now() / 1000;
-    if (this.#last !== null && duration > 0 && duration < 1) {
-      const late = now - this.#last - duration;
-      this.#frame += (duration - this.#frame) * 0.05;
-      // Up at once, down slowly: the next burst is like the last one.
-      this.#jitter = Math.max(late, this.#jitter * 0.995, 0);
-      this.#stalls *= 0.999;
-    }
-    this.#last = now;
-  }
-
-  /** It was not enough. */
-  stalled() {
-    this.#stalls = Math.min(this.#stalls + 0.04, 1);
-  }
-
-  get seconds() {
-    return Math.min(1.5 * this.#frame + Math.min(this.#jitter, 1) + this.#stalls, 2);
-  }
-}
-
-/** One MediaSource on a video element, fed in order. */
-class Playback {
-  #video;
-  #source = new Source();
-  #buffer = null;
-  #queue = [];
-  #queued = 0;
-  #ending = false;
-  #started = false;
-  #end = null;
-  #fail;
-  target;
-
-  constructor(video, mime, target, fail) {
-    this.#video = video;
-    this.#fail = fail;
-    this.target = target;
-    target.restarted();
-    this.#source.addEventListener("sourceopen", () => this.#open(mime), { once: true });
-    video.disableRemotePlayback = true; // What ManagedMediaSource demands.
-    video.src = URL.createObjectURL(this.#source);
-  }
-
-  #open(mime) {
-    URL.revokeObjectURL(this.#video.src);
-    try {
-      this.#buffer = this.#source.addSourceBuffer(mime);
-    } catch (error) {
-      this.#fail(`this browser does not play ${mime}: ${error.message}`);
-      return;
-    }
-    this.#buffer.addEventListener("updateend", () => this.#appended());
-    this.#buffer.addEventListener("error", () => this.#fail("the stream cannot be decoded"));
-    this.#pump();
-  }
-
-  append(data) {
-    this.#queue.push(data);
-    this.#queued += data.byteLength;
-    if (this.#queued > MAX_QUEUE_BYTES) {
-      this.#fail("this browser does not keep up with the stream");
-      return;
-    }
-    this.#pump();
-  }
-
-  /** Nothing more will come. */
-  end() {
-    this.#ending = true;
-    this.#pump();
-  }
-
-  #pump() {
-    if (this.#buffer === null || this.#buffer.updating || this.#source.readyState !== "open") return;
-    if (this.#trim(TRIM, KEEP)) return;
-    if (this.#queue.length === 0) {
-      if (this.#ending) this.#source.endOfStream();
-      return;
-    }
-    const data = this.#queue.length === 1 ? this.#queue[0] : joined(this.#queue, this.#queued);
-    try {
-      this.#buffer.appendBuffer(data);
-      this.#queue = [];
-      this.#queued = 0;
-    } catch (error) {
-      if (error.name !== "QuotaExceededError" || !this.#trim(5, 2)) this.#fail(error.message);
-    }
-  }
-
-  #appended() {
-    const ranges = this.#buffer.buffered;
-    if (ranges.length > 0) {
-      const end = ranges.end(ranges.length - 1);
-      if (this.#end !== null && end > this.#end) this.target.arrived(end - this.#end);
-      this.#end = end;
-    }
-    this.keepUp();
-    this.#pump();
-  }
-
-  /** Removes what was played more than `after` seconds ago, up to `keep` seconds ago. Whether there was any. */
-  #trim(after, keep) {
-    const ranges = this.#buffer.buffered;
-    const now = this.#video.currentTime;
-    if (ranges.length === 0 || now - ranges.start(0) < after) return false;
-    this.#buffer.remove(ranges.start(0), now - keep);
-    return true;
-  }
-
-  /** Seconds of media ahead of what is shown, holes not counted. */
-  get ahead() {
-    const ranges = this.#video.buffered;
-    return ranges.length > 0 ? ranges.end(ranges.length - 1) - this.#video.currentTime : 0;
-  }
-
-  /** Stays at the live edge. */
-  keepUp() {
-    const video = this.#video;
-    const ranges = video.buffered;
-    if (ranges.length === 0) return;
-    const last = ranges.length - 1;
-    const [start, end] = [ranges.start(last), ranges.end(last)];
-    const target = this.target.seconds;
-    const behind = end - video.currentTime - target;
-    // Before the newest range there is a hole, which no playback rate crosses.
-    const inHole = video.currentTime < start && !(last > 0 && video.currentTime < ranges.end(last - 1) - 0.05);
-    if (!this.#started || behind > JUMP || inHole || video.currentTime > end) {
-      if (this.#ending && this.#started) return;
-      this.#started = true;
-      video.currentTime = Math.max(start, end - target);
-      video.playbackRate = 1;
-    } else if (!this.#ending) {
-      // In steps: each change costs a little.
-      const wanted = behind > 0.03 ? 1 + Math.min(behind * 0.6, 0.5) : behind < -0.05 ? 0.95 : 1;
-      const rate = Math.round(wanted * 20) / 20;
-      if (video.playbackRate !== rate) video.playbackRate = rate;
-    }
-    if (video.paused && !video.ended) this.#play();
-  }
-
-  #play() {
-    this.#video.play().catch((error) => {
-      // Browsers let only silent videos start by themselves.
-      if (error.name === "NotAllowedError" && !this.#video.muted) {
-        this.#video.muted = true;
-        this.#video.play().catch(() => {});
-      }
-    });
-  }
-}
-
-function joined(parts, length) {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(new Uint8Array(part), at);
-    at += part.byteLength;
-  }
-  return whole;
-}
-
-const STYLE = `
-  :host { display: block; position: relative; overflow: hidden; background: #000; }
-  video { display: block; width: 100%; height: 100%; object-fit: contain; }
-  ::slotted(*) { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
-`;
 
 export class ValkkaVideo extends HTMLElement {
-  static observedAttributes = ["src"];
+  static observedAttributes = ["src", "mode", "controls", "figures"];
 
-  /** The video element that shows the stream. */
+  /** The video element, which shows the stream in mode "mse". */
   video;
 
-  #socket = null;
+  #controls;
+  #canvas;
+  #connection = null;
   #playback = null;
-  #target = new Target();
-  #clock = null;
+  #pace = new Pace();
+  #clock = new Clock();
+  /** Of the present init segment: {mime, tracks, main, audible}. */
+  #stream = null;
+  #mime = null;
+  #extended = false;
   #state = "idle";
-  #attempt = 0;
-  #retry = null;
+  #reason = "";
+  #held = false;
+  #paused = false;
+  #muted = true;
+  /** What WebCodecs could not play here. */
+  #refused = new Set();
+  #shown = { mediaTime: null, at: 0, latency: null, width: 0, height: 0 };
+  #frameDuration = 0.04;
   #ticker = null;
-  #heard = 0;
-  #counters = { bytes: 0, fragments: 0, droppedByServer: 0, reconnects: 0 };
+  #ticked = 0;
+  #reported = 0;
+  #counters = { bytes: 0, fragments: 0, droppedByServer: 0, reconnects: 0, frames: 0 };
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    root.innerHTML = `<style>${STYLE}</style><video muted playsinline autoplay part="video"></video><slot></slot>`;
-    this.video = root.querySelector("video");
+    this.#controls = new Controls(this.attachShadow({ mode: "open" }), (what) => this.#act(what));
+    this.video = this.#controls.part("video");
+    this.#canvas = this.#controls.part("canvas");
     this.video.muted = true;
-    this.video.setAttribute("aria-label", this.getAttribute("aria-label") ?? "live video");
-    this.video.addEventListener("waiting", () => {
-      if (this.#state === "playing") this.#target.stalled();
-    });
-    this.video.addEventListener("playing", () => {
-      this.#attempt = 0;
-      this.#enter("playing");
-    });
     this.video.addEventListener("error", () => {
-      if (this.video.error) this.#fail(this.video.error.message || "the stream cannot be decoded");
+      if (this.#playback?.kind === "mse") this.#fail(this.video.error?.message || "the stream cannot be decoded");
     });
+    this.#watchVideo();
   }
 
   connectedCallback() {
-    this.#ticker ??= setInterval(() => this.#tick(), 200);
-    document.addEventListener("visibilitychange", this.#shown);
+    if (!this.hasAttribute("tabindex")) this.tabIndex = 0;
+    if (!this.hasAttribute("role")) this.setAttribute("role", "group");
+    if (!this.hasAttribute("aria-label")) this.setAttribute("aria-label", "live video");
+    this.#canvas.setAttribute("aria-label", this.getAttribute("aria-label"));
+    this.video.setAttribute("aria-label", this.getAttribute("aria-label"));
+    this.#ticked = performance.now();
+    this.#ticker ??= setInterval(() => this.#tick(), TICK);
+    document.addEventListener("visibilitychange", this.#hold);
+    document.addEventListener("resume", this.#hold);
     this.#connect();
   }
 
   disconnectedCallback() {
     clearInterval(this.#ticker);
     this.#ticker = null;
-    document.removeEventListener("visibilitychange", this.#shown);
+    document.removeEventListener("visibilitychange", this.#hold);
+    document.removeEventListener("resume", this.#hold);
     this.#disconnect();
     this.#enter("idle");
   }
 
-  attributeChangedCallback(_name, before, after) {
-    if (this.isConnected && before !== after) {
-      this.#attempt = 0;
-      this.#connect();
-    }
+  attributeChangedCallback(attribute, before, after) {
+    if (!this.isConnected || before === after) return;
+    if (attribute === "src" || attribute === "mode") this.#connect();
+    else this.#showControls();
   }
 
-  /** idle, connecting, playing, ended or error. */
   get state() {
     return this.#state;
   }
 
-  /** Channel time (ns on the server's CLOCK_MONOTONIC) of a media time (s). */
-  channelTime(mediaTime = this.video.currentTime) {
-    return this.#clock === null ? null : this.#clock.pts0 + mediaTime * 1e9;
+  get picture() {
+    return this.#playback?.kind === "webcodecs" ? this.#canvas : this.video;
   }
 
-  /** UTC (s since 1970) of a media time (s). */
-  utc(mediaTime = this.video.currentTime) {
-    return this.#clock === null ? null : this.#clock.epoch + mediaTime;
+  get paused() {
+    return this.#paused;
   }
 
-  /** Media time (s) of a channel time (ns). */
+  pause() {
+    this.#paused = true;
+    this.#hold();
+  }
+
+  play() {
+    this.#paused = false;
+    this.#hold();
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  set muted(muted) {
+    if (this.#muted === Boolean(muted)) return;
+    this.#muted = this.video.muted = Boolean(muted);
+    this.#hold();
+    if (this.#stream === null || this.#playback === null) return;
+    if (this.#kindFor(this.#stream) !== this.#playback.kind) this.#connect();
+    else this.#pace.least = this.#reserveFor(this.#playback.kind);
+  }
+
+  channelTime(mediaTime = this.#shown.mediaTime) {
+    return mediaTime === null ? null : this.#clock.channelTime(mediaTime);
+  }
+
+  utc(mediaTime = this.#shown.mediaTime) {
+    return mediaTime === null ? null : this.#clock.utc(mediaTime);
+  }
+
   mediaTime(channelTime) {
-    return this.#clock === null ? null : (channelTime - this.#clock.pts0) / 1e9;
+    return this.#clock.mediaTime(channelTime);
   }
 
+  /** All about it. Times are in seconds. */
   get stats() {
-    const quality = this.video.getVideoPlaybackQuality?.();
-    const utc = this.utc();
+    const quality = this.#playback?.kind === "mse" ? this.video.getVideoPlaybackQuality?.() : undefined;
     return {
       ...this.#counters,
+      reconnects: this.#counters.reconnects + (this.#connection?.reconnects ?? 0),
       state: this.#state,
-      /** Seconds from taking the picture to showing it, if server and browser agree about UTC. */
-      latency: utc === null ? null : Date.now() / 1000 - utc,
+      reason: this.#reason,
+      /** "mse" or "webcodecs". */
+      mode: this.#playback?.kind ?? null,
+      mime: this.#stream?.mime ?? null,
+      width: this.#shown.width,
+      height: this.#shown.height,
+      /** From taking the picture to showing it, if server and browser agree about UTC. */
+      latency: this.#shown.latency,
+      /** Media that is here and was not shown yet. */
       ahead: this.#playback?.ahead ?? 0,
-      target: this.#target.seconds,
-      rate: this.video.playbackRate,
-      frames: quality?.totalVideoFrames ?? 0,
-      droppedByBrowser: quality?.droppedVideoFrames ?? 0,
+      /** How unevenly media comes, and the delay that is kept for it. */
+      jitter: this.#pace.jitter,
+      target: this.#pace.delay,
+      rate: this.#playback?.kind === "mse" ? this.video.playbackRate : 1,
+      stalls: this.#pace.stalls,
+      droppedByBrowser: (this.#playback?.dropped ?? 0) + (quality?.droppedVideoFrames ?? 0),
     };
   }
 
@@ -323,68 +208,59 @@ export class ValkkaVideo extends HTMLElement {
     this.#disconnect();
     const src = this.getAttribute("src");
     if (!src) return;
-    if (Source === undefined) {
-      this.#enter("error", "this browser has no Media Source Extensions");
+    if (!mseAvailable() && !codecsAvailable()) {
+      this.#enter("error", "this browser has neither Media Source Extensions nor WebCodecs");
       return;
     }
-    this.#enter("connecting");
     const url = new URL(src, document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    this.#heard = performance.now();
-    socket.onopen = () => socket.send(JSON.stringify({ type: "mse", value: playableCodecs(), ext: 1 }));
-    socket.onmessage = (event) => {
-      this.#heard = performance.now();
-      if (typeof event.data === "string") this.#message(event.data);
-      else this.#media(event.data);
-    };
-    socket.onclose = () => {
-      if (this.#socket === socket) this.#later(this.#state === "error" ? undefined : "the connection was closed");
-    };
+    this.#enter("connecting");
+    this.#connection = new Connection(url, {
+      hello: () => ({ type: "mse", value: playableCodecs(), ext: 1 }),
+      heard: (message) => (message instanceof ArrayBuffer ? this.#media(message) : this.#message(message)),
+      lost: (reason) => this.#lost(reason),
+    });
+    this.#held = false;
+    this.#hold();
   }
 
   #disconnect() {
-    clearTimeout(this.#retry);
-    this.#retry = null;
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
-    this.#playback = null;
+    if (this.#connection === null) return;
+    this.#counters.reconnects += this.#connection.reconnects;
+    this.#connection.close();
+    this.#connection = null;
+    this.#lost("");
   }
 
-  /** Tries again after a pause; the last picture stays. */
-  #later(reason) {
-    this.#disconnect();
-    if (this.#state !== "ended" && reason !== undefined) this.#enter("connecting", reason);
-    const pause = BACKOFF[Math.min(this.#attempt++, BACKOFF.length - 1)];
-    this.#counters.reconnects++;
-    // A little chance, so that a hundred pages do not come back in the same moment.
-    this.#retry = setTimeout(() => this.#connect(), pause * (0.75 + Math.random() / 2) * 1000);
+  /** The connection is gone; the last picture stays. */
+  #lost(reason) {
+    this.#playback?.close();
+    this.#playback = this.#stream = this.#mime = null;
+    this.#extended = false;
+    if (this.#connection !== null && !["ended", "error", "paused"].includes(this.#state)) this.#enter("connecting", reason);
   }
 
   #fail(reason) {
-    this.#enter("error", reason);
-    this.#later();
-  }
-
-  #message(text) {
-    let message;
-    try {
-      message = JSON.parse(text);
-    } catch {
+    const codec = this.#playback?.kind === "webcodecs" ? this.#stream?.mime : undefined;
+    if (codec !== undefined && this.getAttribute("mode") !== "webcodecs" && mseAvailable()) {
+      this.#refused.add(codec);
+      this.#connection?.again("", true);
       return;
     }
+    this.#enter("error", reason);
+    this.#connection?.again(reason);
+  }
+
+  #message(message) {
     switch (message.type) {
       case "mse":
       case "reinit":
-        this.#clock = null;
-        this.#playback = new Playback(this.video, message.value, this.#target, (reason) => this.#fail(reason));
+        this.#mime = message.value;
         break;
       case "init":
       case "clock":
-        this.#clock = typeof message.pts0 === "number" ? message : null;
+        this.#extended = true;
+        this.#clock.tell(message);
         break;
       case "drop":
         this.#counters.droppedByServer += message.frames;
@@ -402,28 +278,161 @@ export class ValkkaVideo extends HTMLElement {
 
   #media(data) {
     this.#counters.bytes += data.byteLength;
+    try {
+      const tracks = readInit(data);
+      if (tracks !== null) this.#begin(data, tracks);
+      else if (this.#playback !== null) this.#fragment(data);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#fail(`the stream cannot be read: ${error.message}`);
+    }
+  }
+
+  /** An init segment. */
+  #begin(data, tracks) {
+    const all = [...tracks.values()];
+    const main = all.find(({ kind }) => kind === "video") ?? all[0];
+    if (main === undefined || this.#mime === null) return;
+    this.#stream = { mime: this.#mime, tracks, main, audible: all.some(({ kind }) => kind === "audio") };
+    const kind = this.#kindFor(this.#stream);
+    const again = this.#playback !== null;
+    if (this.#playback?.kind === kind) this.#clock.streamChanged();
+    else this.#start(kind);
+    this.#playback.init(this.#mime, data, main);
+    this.#showControls();
+    const { width, height } = main;
+    if (again) this.dispatchEvent(new CustomEvent("reinit", { detail: { mime: this.#mime, width, height } }));
+  }
+
+  #kindFor({ mime, main, audible }) {
+    const mode = this.getAttribute("mode");
+    const silent = mode === "webcodecs" || this.#muted || !audible;
+    const able = codecsAvailable() && main.kind === "video" && !this.#refused.has(mime);
+    return mode !== "mse" && silent && able ? "webcodecs" : "mse";
+  }
+
+  #reserveFor(kind) {
+    if (kind === "webcodecs") return 0;
+    return this.#stream.audible && !this.#muted ? MSE_SOUND_RESERVE : MSE_RESERVE;
+  }
+
+  #start(kind) {
+    this.#playback?.close();
+    this.#clock.restart();
+    this.#pace.restart();
+    this.#pace.least = this.#reserveFor(kind);
+    const rest = { pace: this.#pace, clock: this.#clock, fail: (reason) => this.#fail(reason), shown: (shown) => this.#show(shown),
+      wantKeyframe: () => this.#connection?.say({ type: "idr" }) };
+    this.#canvas.hidden = kind === "mse";
+    this.video.hidden = kind !== "mse";
+    this.#playback = kind === "mse" ? new MsePlayback(this.video, rest) : new CodecsPlayback(this.#canvas, rest);
+  }
+
+  #fragment(data) {
     this.#counters.fragments++;
-    this.#playback?.append(data);
+    if (this.#held) return;
+    const now = performance.now() / 1000;
+    const samples = readFragment(data, this.#stream.tracks);
+    const main = samples.filter(({ track }) => track === this.#stream.main);
+    if (main.length > 0) {
+      if (this.#clock.follow(main)) this.#pace.restart();
+      this.#frameDuration = main[0].duration || this.#frameDuration;
+    }
+    const timed = this.#playback.kind === "mse" ? samples : main;
+    timed.forEach(({ pts }) => this.#pace.arrived(pts + this.#clock.shift, now));
+    this.#playback.fragment(data, main);
+  }
+
+  /** With each picture of the <video>. */
+  #watchVideo() {
+    const video = this.video;
+    const shown = (mediaTime, at) => {
+      if (this.#playback?.kind !== "mse") return;
+      this.#playback.presented(mediaTime, at / 1000);
+      this.#show({ mediaTime, width: video.videoWidth, height: video.videoHeight });
+    };
+    if (video.requestVideoFrameCallback === undefined) {
+      video.addEventListener("timeupdate", () => shown(video.currentTime, performance.now()));
+      return;
+    }
+    const next = (_now, { mediaTime, presentationTime }) => {
+      video.requestVideoFrameCallback(next);
+      shown(mediaTime, presentationTime);
+    };
+    video.requestVideoFrameCallback(next);
+  }
+
+  #show({ mediaTime, width, height }) {
+    const utc = this.utc(mediaTime);
+    this.#shown = { mediaTime, at: performance.now(), latency: utc === null ? null : Date.now() / 1000 - utc, width, height };
+    this.#counters.frames++;
+    if (this.#state !== "playing" && this.#state !== "ended" && !this.#held) {
+      this.#connection?.proven();
+      this.#enter("playing");
+    }
+    this.dispatchEvent(new CustomEvent("frame", { detail: { mediaTime, channelTime: this.channelTime(mediaTime), utc, width, height } }));
   }
 
   #tick() {
-    this.#playback?.keepUp();
-    const silent = performance.now() - this.#heard > SILENCE * 1000;
-    if (this.#socket !== null && silent && this.#state === "playing") this.#later("the server is silent");
+    const now = performance.now();
+    if (now - this.#ticked > SLEPT) this.#connection?.slept();
+    this.#ticked = now;
+    this.#connection?.check();
+    if (!this.#held) this.#playback?.keepUp();
+    const still = (now - this.#shown.at) / 1000;
+    if (this.#state === "playing" && still > Math.max(STALL, STALL_FRAMES * this.#frameDuration)) this.#enter("stalled", "nothing new comes");
+    if (this.#extended && this.#state === "playing" && now - this.#reported > REPORT * 1000) {
+      this.#reported = now;
+      const { ahead, latency, droppedByBrowser } = this.stats;
+      this.#connection.say({ type: "report", buffered: ahead, latency, dropped: droppedByBrowser });
+    }
+    if (this.hasAttribute("figures")) this.#controls.figures(this.stats);
   }
 
-  /** A hidden tab is slowed down: when it is seen again, the live edge is far ahead, or the connection is gone. */
-  #shown = () => {
-    if (document.hidden) return;
-    if (this.#retry !== null) this.#connect();
-    else this.#playback?.keepUp();
+  /** Whether anybody looks or listens has changed: for whom nobody does, nothing needs to be sent. */
+  #hold = () => {
+    const unseen = document.hidden && document.pictureInPictureElement !== this.video;
+    const unheard = this.#muted || !this.#stream?.audible || this.#playback?.kind === "webcodecs";
+    const held = this.#paused || (unseen && unheard);
+    this.#showControls();
+    if (held === this.#held) return;
+    this.#held = held;
+    if (held) {
+      this.#connection?.pause();
+      this.#playback?.hold();
+      if (this.#state !== "idle") this.#enter("paused");
+    } else {
+      this.#pace.restart();
+      this.#playback?.release();
+      this.#connection?.resume();
+      if (this.#state !== "idle") this.#enter("connecting");
+    }
   };
 
+  #act(what) {
+    if (what === "pause") this.#paused ? this.play() : this.pause();
+    else if (what === "sound") this.muted = !this.muted;
+    else if (what === "figures") this.toggleAttribute("figures");
+    else if (document.fullscreenElement === this) document.exitFullscreen();
+    else this.requestFullscreen?.().catch(() => {});
+    this.#showControls();
+  }
+
   #enter(state, reason = "") {
-    if (this.#state === state && reason === "") return;
+    if (this.#state === state && this.#reason === reason) return;
     this.#state = state;
+    this.#reason = reason;
     this.setAttribute("state", state);
+    this.#controls.say(state, reason);
+    if (state === "playing" || state === "stalled") this.dispatchEvent(new CustomEvent(state));
     this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+  }
+
+  #showControls() {
+    const figures = this.hasAttribute("figures");
+    const pressed = { paused: this.#paused, muted: this.#muted, audible: Boolean(this.#stream?.audible), figures };
+    this.#controls.buttons(this.hasAttribute("controls"), pressed);
+    this.#controls.figures(figures ? this.stats : null);
   }
 }
 
