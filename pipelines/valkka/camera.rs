@@ -1,46 +1,146 @@
 //! What the user calls a camera: a name, and where its picture comes from.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
-/// A camera as it was asked for. Its channels are `NAME.h264` and `NAME.rgb`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::config::Analysis;
+
+/// A camera as it was asked for. Its channels are `NAME.h264` (or `NAME.h265`), `NAME.rgb` and `NAME.audio`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Camera {
     pub name: String,
     pub source: Source,
+    /// What an RTSP camera sends. All others are encoded as H.264.
+    pub codec: Codec,
+    /// How an RTSP camera sends.
+    pub transport: Transport,
+    /// How late an RTSP camera's packets may be and keep their time stamps.
+    pub latency_ms: u32,
+    /// Whether an RTSP camera's sound is published as well.
+    pub audio: bool,
+    /// Another template than the one that fits the source.
+    pub template: Option<String>,
+    /// Values for placeholders that only the user's templates have.
+    pub values: BTreeMap<String, String>,
+    /// `None` if nobody looks at it.
+    pub analysis: Option<Analysis>,
+    pub record: bool,
+    pub restream: bool,
+}
+
+/// Measured: frames that come later than this get the time stamp of their predecessor, or none. Half a second is what a
+/// busy machine needs when a browser starts.
+pub const LATENCY_MS: u32 = 500;
+
+/// For error messages.
+pub const NAME_RULE: &str = "1 to 48 of a-z, 0-9, '-' and '_', beginning with a letter or a digit";
+
+impl Camera {
+    /// With everything that is not said as it is by default.
+    pub fn new(name: String, source: Source) -> Self {
+        Self {
+            name,
+            source,
+            codec: Codec::H264,
+            transport: Transport::Tcp,
+            latency_ms: LATENCY_MS,
+            audio: false,
+            template: None,
+            values: BTreeMap::new(),
+            analysis: Some(Analysis::default()),
+            record: false,
+            restream: false,
+        }
+    }
+
+    /// The codec of its encoded channel.
+    pub fn published_codec(&self) -> Codec {
+        if matches!(self.source, Source::Rtsp(_)) { self.codec } else { Codec::H264 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    H264,
+    H265,
+}
+
+impl Codec {
+    /// As in channels' and elements' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::H264 => "h264",
+            Codec::H265 => "h265",
+        }
+    }
+
+    /// GStreamer's stream-format with lengths before NAL units, as MP4 has it.
+    pub fn packed(self) -> &'static str {
+        match self {
+            Codec::H264 => "avc",
+            Codec::H265 => "hvc1",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
 }
 
 /// Where the picture comes from. Decides which capture template is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// `rtsp://` or `rtsps://`. May hold a password: never shown but through [`crate::mask::mask`].
     Rtsp(String),
+    /// A camera at `/dev/videoN`.
+    Usb(PathBuf),
     /// A video file, played again and again.
     File(PathBuf),
     /// `test:PATTERN`: a picture of `videotestsrc`.
     Test(String),
+    /// A pipeline description that ends in video.
+    Pipeline(String),
 }
 
 /// Why an argument is not a camera.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CameraError {
-    #[error("camera name {0:?}: 1 to 48 of a-z, 0-9, '-' and '_', beginning with a letter or a digit")]
+    #[error("camera name {0:?}: {NAME_RULE}")]
     Name(String),
     #[error("two cameras are called {0:?}: give one of them another name, as in NAME=URI")]
     Twice(String),
-    #[error("{0}: no such file. A camera is rtsp://..., a video file or test:PATTERN")]
+    #[error("{0}: no such file. A camera is rtsp://..., a video file, /dev/videoN or test:PATTERN")]
     NoFile(String),
-    #[error("{0}: no such kind of camera. It is rtsp://..., rtsps://..., a video file or test:PATTERN")]
+    #[error("{0}: no such kind of camera. It is rtsp://..., rtsps://..., a video file, /dev/videoN or test:PATTERN")]
     Scheme(String),
     #[error("test:{0}: the pattern is a word, as in test:ball or test:smpte")]
     Pattern(String),
 }
 
 /// Reads `[NAME=]URI` for each argument and gives a name to those that have none.
-pub fn parse_all(arguments: &[String]) -> Result<Vec<Camera>, CameraError> {
+pub fn parse_all(
+    arguments: &[String],
+    analysis: Option<&Analysis>,
+    latency_ms: u32,
+) -> Result<Vec<Camera>, CameraError> {
     let mut cameras: Vec<Camera> = Vec::new();
     let split: Vec<_> = arguments.iter().map(|argument| split_name(argument)).collect();
     for (index, (name, uri)) in split.iter().enumerate() {
-        let source = parse_source(uri)?;
+        let source = parse_source_in(Path::new(""), uri)?;
         let name = match name {
             Some(name) if is_name(name) => (*name).to_owned(),
             Some(name) => return Err(CameraError::Name((*name).to_owned())),
@@ -54,7 +154,7 @@ pub fn parse_all(arguments: &[String]) -> Result<Vec<Camera>, CameraError> {
         if cameras.iter().any(|camera| camera.name == name) {
             return Err(CameraError::Twice(name));
         }
-        cameras.push(Camera { name, source });
+        cameras.push(Camera { latency_ms, analysis: analysis.cloned(), ..Camera::new(name, source) });
     }
     Ok(cameras)
 }
@@ -74,31 +174,59 @@ fn split_name(argument: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn parse_source(uri: &str) -> Result<Source, CameraError> {
+/// Where a picture comes from. Relative paths start at `folder`.
+pub fn parse_source_in(folder: &Path, uri: &str) -> Result<Source, CameraError> {
     if let Some(pattern) = uri.strip_prefix("test:") {
         let word = !pattern.is_empty() && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         return if word { Ok(Source::Test(pattern.to_owned())) } else { Err(CameraError::Pattern(pattern.to_owned())) };
     }
     match uri.split_once("://") {
         Some(("rtsp" | "rtsps" | "rtspt", rest)) if !rest.is_empty() => Ok(Source::Rtsp(uri.to_owned())),
-        Some(("file", path)) => parse_file(path),
+        Some(("file", path)) => parse_file(folder, path),
         Some(_) => Err(CameraError::Scheme(crate::mask::mask(uri))),
-        None => parse_file(uri),
+        None if uri.starts_with("/dev/video") => Ok(Source::Usb(uri.into())),
+        None => parse_file(folder, uri),
     }
 }
 
-fn parse_file(path: &str) -> Result<Source, CameraError> {
+fn parse_file(folder: &Path, path: &str) -> Result<Source, CameraError> {
     // Absolute, because the processes that read it are not bound to run in this folder.
-    match std::fs::canonicalize(path) {
+    match std::fs::canonicalize(folder.join(path)) {
         Ok(path) if path.is_file() => Ok(Source::File(path)),
-        _ => Err(CameraError::NoFile(path.to_owned())),
+        _ => Err(CameraError::NoFile(crate::mask::mask(path))),
     }
+}
+
+/// The URI with this user and password, in place of those that it has.
+pub fn with_credentials(uri: &str, user: &str, password: Option<&str>) -> String {
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("rtsp", uri));
+    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let password = password.map(|password| format!(":{}", percent_encoded(password))).unwrap_or_default();
+    format!("{scheme}://{}{password}@{host}{path}", percent_encoded(user))
+}
+
+/// Everything but RFC 3986's unreserved characters.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if out != text {
+        // Known as it was given already; this is how it travels.
+        crate::mask::keep_secret(&out);
+    }
+    out
 }
 
 /// `camera1` for the first argument, a file's own name, a test picture's pattern; with a number if that is taken.
 fn suggest_name(source: &Source, position: usize, taken: impl Fn(&str) -> bool) -> String {
     let plain = match source {
-        Source::Rtsp(_) => format!("camera{position}"),
+        Source::Rtsp(_) | Source::Pipeline(_) => format!("camera{position}"),
+        Source::Usb(device) => device.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         Source::Test(pattern) => pattern.to_ascii_lowercase(),
         Source::File(path) => {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -117,9 +245,16 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Rtsp(uri) => f.write_str(&crate::mask::mask(uri)),
-            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Usb(path) | Source::File(path) => write!(f, "{}", path.display()),
+            Source::Pipeline(description) => f.write_str(&crate::mask::mask(description)),
             Source::Test(pattern) => write!(f, "test:{pattern}"),
         }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({self})")
     }
 }
 
@@ -129,7 +264,7 @@ mod tests {
 
     fn names(arguments: &[&str]) -> Result<Vec<String>, CameraError> {
         let arguments: Vec<_> = arguments.iter().map(|&a| a.to_owned()).collect();
-        Ok(parse_all(&arguments)?.into_iter().map(|camera| camera.name).collect())
+        Ok(parse_all(&arguments, None, 0)?.into_iter().map(|camera| camera.name).collect())
     }
 
     #[test]
@@ -171,5 +306,12 @@ mod tests {
     #[test]
     fn a_source_shows_no_password() {
         assert_eq!(Source::Rtsp("rtsp://u:p@cam/1".into()).to_string(), "rtsp://***@cam/1");
+    }
+
+    #[test]
+    fn a_password_of_any_letters_becomes_part_of_the_uri() {
+        let uri = with_credentials("rtsp://old:pw@cam:554/live?a=b", "me", Some("a@b/c d%"));
+        assert_eq!(uri, "rtsp://me:a%40b%2Fc%20d%25@cam:554/live?a=b");
+        assert_eq!(with_credentials("rtsp://cam", "me", None), "rtsp://me@cam");
     }
 }

@@ -2,13 +2,19 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+
+use crate::{
+    camera::{self, Camera},
+    config::{self, Config, Secret, Tls},
+};
 
 /// Camera pipelines as processes: spawned, supervised, and live on one web page.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 ended as asked, 1 something failed, 2 wrong usage.")]
+#[command(after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -25,6 +31,26 @@ pub enum Command {
     /// Try it without a camera: generated scenes, served over RTSP by this machine
     #[command(after_long_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Look whether a configuration is right, and tell all that is wrong with it
+    #[command(after_long_help = "Example:\n  valkka check /etc/valkka/valkka.toml && valkka reload")]
+    Check {
+        /// [default: valkka.toml here, else /etc/valkka/valkka.toml]
+        #[arg(value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+    },
+    /// Write a commented configuration to start from
+    #[command(after_long_help = INIT_EXAMPLES)]
+    Init {
+        /// Where to; a file that is there already is not touched
+        #[arg(default_value = config::FILE_NAME, value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of configurations, for editors
+    #[command(after_long_help = SCHEMA_EXAMPLES)]
+    Schema,
+    /// Show the pipeline descriptions that run for cameras
+    #[command(subcommand)]
+    Template(Template),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Example:\n  valkka completions bash > ~/.local/share/bash-completion/completions/valkka"
@@ -43,10 +69,6 @@ pub enum Command {
     RtspServer(RtspServer),
 }
 
-/// Measured: frames that come later than this get the time stamp of their predecessor, or none. Half a second is what a
-/// busy machine needs when a browser starts.
-pub const LATENCY_MS: u32 = 500;
-
 const RUN_EXAMPLES: &str = "\
 Examples:
   valkka run rtsp://10.0.0.4/live
@@ -59,6 +81,36 @@ While it runs, any GStreamer pipeline can read the cameras' channels, NAME.h264 
 
 Ctrl-C ends everything; a second Ctrl-C does not wait.";
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done as asked
+  1  something failed
+  2  wrong usage, or a configuration with mistakes
+  3  no orchestrator is running
+  4  there is no such camera, process, command or template
+  5  something that is needed is not installed";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  valkka init && valkka run
+  valkka init /etc/valkka/valkka.toml";
+
+const SCHEMA_EXAMPLES: &str = "\
+Example, for editors with a TOML language server (taplo, Even Better TOML):
+  valkka schema > valkka.schema.json
+and as the first line of valkka.toml:
+  #:schema ./valkka.schema.json";
+
+const TEMPLATE_EXAMPLES: &str = "\
+Examples:
+  valkka template show capture-rtsp
+  valkka template show web --camera lobby
+  eval \"$(valkka template show capture-rtsp --camera lobby --secrets)\"
+
+With --camera it is a line for a shell, filled in as the configuration says. To change a template, save what is
+printed without --camera as NAME.launch in a folder of your own, and name that folder in the configuration
+(templates = \"FOLDER\").";
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   valkka demo --open
@@ -66,14 +118,15 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// rtsp://..., a video file, or test:PATTERN; each may have a name, as in lobby=rtsp://...
-    #[arg(required = true, value_name = "[NAME=]URI", value_hint = ValueHint::AnyPath)]
+    /// A configuration (NAME.toml), or cameras: rtsp://..., a video file, /dev/videoN or test:PATTERN, each perhaps with
+    /// a name, as in lobby=rtsp://... [default: valkka.toml here, else /etc/valkka/valkka.toml]
+    #[arg(value_name = "CONFIG | [NAME=]URI", value_hint = ValueHint::AnyPath)]
     pub cameras: Vec<String>,
     #[command(flatten)]
     pub page: Page,
     /// Milliseconds by which packets of an RTSP camera may be late and still keep their time stamps. Delays those
     /// readers only that synchronise to the clock (displays), not analysers and not the web page
-    #[arg(long, value_name = "MS", default_value_t = LATENCY_MS)]
+    #[arg(long, value_name = "MS", default_value_t = camera::LATENCY_MS)]
     pub latency: u32,
     #[command(flatten)]
     pub analysis: Analysis,
@@ -93,11 +146,38 @@ pub struct Demo {
     pub analysis: Analysis,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Template {
+    /// List the templates there are
+    List {
+        /// The configuration whose folder of templates counts [default: valkka.toml here, if there is one]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+    },
+    /// Print a template, or the line for a shell that it becomes for a camera
+    #[command(after_long_help = TEMPLATE_EXAMPLES)]
+    Show {
+        /// As in `valkka template list`
+        name: String,
+        /// Filled in for this camera: one of the configuration, or [NAME=]URI
+        #[arg(long)]
+        camera: Option<String>,
+        /// Print passwords as they are
+        #[arg(long, requires = "camera")]
+        secrets: bool,
+        /// The configuration [default: valkka.toml here, if there is one]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+    },
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Page {
     /// Address and port of the web page; port 0 takes any that is free
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
+    ///
+    /// [default: what the configuration says, or 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
     /// Open the page in the browser
     #[arg(long)]
     pub open: bool,
@@ -139,6 +219,51 @@ pub struct RtspServer {
     pub port_file: Option<PathBuf>,
 }
 
+impl Run {
+    /// What the arguments mean: a file, or cameras.
+    pub fn config(&self) -> Result<Config> {
+        let path = match &self.cameras[..] {
+            [] => Some(config::find()?),
+            [file] if file.ends_with(".toml") => Some(file.into()),
+            _ => None,
+        };
+        if let Some(path) = path {
+            let mut config = Config::load(&path)?;
+            self.page.apply_to(&mut config)?;
+            return Ok(config);
+        }
+        let Analysis { width, fps } = self.analysis;
+        let analysis = config::Analysis { width, fps, ..config::Analysis::default() };
+        config_of(&self.page, camera::parse_all(&self.cameras, Some(&analysis), self.latency)?)
+    }
+}
+
+/// The configuration of cameras that were named on the command line.
+pub fn config_of(page: &Page, cameras: Vec<Camera>) -> Result<Config> {
+    let mut config = Config { cameras, ..Config::default() };
+    page.apply_to(&mut config)?;
+    Ok(config)
+}
+
+impl Page {
+    /// What is said on the command line comes before what is said in a file.
+    pub fn apply_to(&self, config: &mut Config) -> Result<()> {
+        let server = &mut config.server;
+        server.listen = self.listen.unwrap_or(server.listen);
+        if let Some(path) = &self.token_file {
+            let read = || format!("token file {}", path.display());
+            let token = Secret::new(std::fs::read_to_string(path).with_context(read)?.trim().to_owned());
+            crate::web::access::Token::new(token.reveal()).with_context(read)?;
+            server.token = Some(token);
+        }
+        if let Some((certificate, key)) = self.tls_certificate.clone().zip(self.tls_key.clone()) {
+            server.tls = Some(Tls { certificate, key });
+        }
+        server.allowed_origins.extend(self.allow_origin.iter().cloned());
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -151,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn run_wants_a_camera() {
-        assert!(Cli::try_parse_from(["valkka", "run"]).is_err());
+    fn run_takes_cameras_or_a_file() {
+        assert!(Cli::try_parse_from(["valkka", "run", "cameras.toml"]).is_ok());
         assert!(Cli::try_parse_from(["valkka", "run", "a=rtsp://cam/1", "b.mp4", "--listen", "127.0.0.1:0"]).is_ok());
     }
 

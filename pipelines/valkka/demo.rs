@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     camera::{self, Camera, Source},
     cli,
+    config::Analysis,
     process::{Kind, Spec},
     requirements,
     rtsp_server::{self, Pretended, View},
     run::Session,
-    template::{self, Analysis},
 };
 
 const NAMES: [&str; 8] = ["lobby", "gate", "yard", "hall", "drive", "garden", "desk", "dock"];
@@ -19,19 +19,22 @@ const NAMES: [&str; 8] = ["lobby", "gate", "yard", "hall", "drive", "garden", "d
 /// Starts the RTSP server, waits until it serves, and goes on as `valkka run` does.
 pub async fn demo(options: cli::Demo) -> Result<()> {
     let names = names(&options)?;
-    let pretended = Camera { name: String::new(), source: Source::Rtsp(String::new()) };
-    let templates = [template::for_camera(&pretended), template::WEB];
-    let elements = templates.iter().flat_map(|template| template.elements());
-    requirements::check(&elements.chain(rtsp_server::ELEMENTS).collect::<Vec<_>>()).await?;
-    let analysis = Analysis { width: options.analysis.width, fps: options.analysis.fps };
+    requirements::check(&rtsp_server::ELEMENTS).await?;
+    let mut config = cli::config_of(&options.page, Vec::new())?;
+    let analysis = Analysis { width: options.analysis.width, fps: options.analysis.fps, ..Analysis::default() };
+    let session = Session::open(&config.server, options.page.open).await?;
     let start = async move |session: &mut Session| {
         let port_file = session.runtime.path().join("rtsp.port");
         let spec = server(&names, &options.video, &port_file)?;
         let base = session.start_and_hear(spec, server_address).await?;
-        let camera = |name: &String| Camera { name: name.clone(), source: Source::Rtsp(format!("{base}/{name}")) };
-        session.start(&names.iter().map(camera).collect::<Vec<_>>(), cli::LATENCY_MS, analysis)
+        let camera = |name: &String| {
+            let camera = Camera::new(name.clone(), Source::Rtsp(format!("{base}/{name}")));
+            Camera { analysis: Some(analysis.clone()), ..camera }
+        };
+        config.cameras = names.iter().map(camera).collect();
+        session.start(config).await
     };
-    Session::open(options.page).await?.live(start).await
+    session.live(start).await
 }
 
 /// `rtsp://127.0.0.1:PORT` of `rtsp://127.0.0.1:PORT/NAME`.

@@ -3,30 +3,41 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 
 use crate::{
+    config::Config,
+    crew::Crew,
     status::Board,
     web::control::{Answer, Changes, Control, LogLine, Refusal, Watching, Zone},
 };
 
 /// Gets a process's name and the reason, and says whether there is such a process.
-type Restart = Box<dyn Fn(&str, String) -> bool + Send + Sync>;
+pub type Restart = Box<dyn Fn(&str, String) -> bool + Send + Sync>;
 
-/// [`Control`] for a run whose cameras were named on the command line.
+/// [`Control`] for a run.
 pub struct Desk {
     board: Arc<Board>,
     restart: Restart,
+    /// One change at a time.
+    crew: Arc<Mutex<Crew>>,
 }
 
 impl Desk {
-    pub fn new(board: Arc<Board>, restart: impl Fn(&str, String) -> bool + Send + Sync + 'static) -> Self {
-        Self { board, restart: Box::new(restart) }
+    pub fn new(
+        board: Arc<Board>,
+        crew: Arc<Mutex<Crew>>,
+        restart: impl Fn(&str, String) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { board, restart: Box::new(restart), crew }
     }
 }
 
-fn not_by_command_line<T: Send + 'static>() -> Answer<'static, T> {
-    let message = "the cameras of this run were named on the command line, and stay as they are";
-    Box::pin(async move { Err(Refusal::NotNow(message.into())) })
+impl Desk {
+    /// Whether there is a configuration to read again.
+    pub async fn has_file(&self) -> bool {
+        self.crew.lock().await.config.file.is_some()
+    }
 }
 
 impl Control for Desk {
@@ -37,20 +48,42 @@ impl Control for Desk {
         self.board.status().cameras.into_iter().map(camera).collect()
     }
 
-    fn add_camera(&self, _: Map<String, Value>) -> Answer<'_, Map<String, Value>> {
-        not_by_command_line()
+    fn add_camera(&self, camera: Map<String, Value>) -> Answer<'_, Map<String, Value>> {
+        Box::pin(async move {
+            let mut crew = self.crew.lock().await;
+            let name = camera.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            if self.board.has_camera(&name) {
+                return Err(Refusal::Conflict(format!("there is a camera {name:?} already")));
+            }
+            let camera = crew.config.camera_of_json(&Value::Object(camera)).map_err(Refusal::Wrong)?;
+            let answer = [("name".into(), name.into()), ("uri".into(), camera.source.to_string().into())];
+            crew.add(camera).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            Ok(Map::from_iter(answer))
+        })
     }
 
-    fn remove_camera<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
-        not_by_command_line()
+    fn remove_camera<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let removed = self.crew.lock().await.remove(name).await;
+            let known = removed.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            known.then_some(()).ok_or_else(|| Refusal::Unknown(format!("there is no camera {name:?}")))
+        })
     }
 
     fn set_zones<'a>(&'a self, _: &'a str, _: Vec<Zone>) -> Answer<'a, ()> {
-        not_by_command_line()
+        Box::pin(async { Err(Refusal::NotNow("this run's analyser takes no zones".into())) })
     }
 
     fn reload(&self) -> Answer<'_, Changes> {
-        not_by_command_line()
+        Box::pin(async move {
+            let mut crew = self.crew.lock().await;
+            let Some(file) = crew.config.file.clone() else {
+                let message = "the cameras of this run were named on the command line: there is no file to read again";
+                return Err(Refusal::NotNow(message.into()));
+            };
+            let next = Config::load(&file).map_err(|error| Refusal::Wrong(error.to_string()))?;
+            crew.become_what(next).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))
+        })
     }
 
     fn restart<'a>(&'a self, process: &'a str) -> Answer<'a, ()> {

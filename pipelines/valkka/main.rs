@@ -5,11 +5,14 @@
 
 mod camera;
 mod cli;
+mod config;
+mod crew;
 mod demo;
 mod desk;
 mod health;
 mod log;
 mod mask;
+mod plan;
 mod process;
 mod requirements;
 mod rtsp_server;
@@ -18,6 +21,7 @@ mod runtime_dir;
 mod status;
 mod supervisor;
 mod template;
+mod verbs;
 mod watch;
 mod web;
 
@@ -28,10 +32,6 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 
-const FAILED: u8 = 1;
-/// As clap says it as well.
-const WRONG_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log::init(cli.verbose);
@@ -39,8 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("valkka: {}", mask::mask(&format!("{error:#}")));
-            let usage = error.is::<camera::CameraError>();
-            ExitCode::from(if usage { WRONG_USAGE } else { FAILED })
+            verbs::exit_code(&error).into()
         }
     }
 }
@@ -48,9 +47,13 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Run(options) => {
-            let cameras = camera::parse_all(&options.cameras)?;
-            asynchronously(run::run(options, cameras))
+            let config = options.config()?;
+            asynchronously(run::run(config, options.page.open))
         }
+        Command::Check { config } => verbs::file::check(config),
+        Command::Init { file } => verbs::file::init(&file),
+        Command::Schema => verbs::file::schema(),
+        Command::Template(options) => verbs::template::template(&options),
         Command::Demo(options) => asynchronously(demo::demo(options)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "valkka", &mut std::io::stdout());

@@ -3,6 +3,9 @@
 //! Every line that a process prints, every reason, every URI that is logged or answered goes through [`mask`]. It
 //! knows the forms in which cameras' passwords travel: the user info of a URI, query parameters, `Authorization`
 //! headers, element properties. In doubt it hides too much: a hidden host name is a nuisance, a shown password is not.
+//! Secrets that the configuration brings are told to it ([`keep_secret`]), and hidden wherever they turn up.
+
+use std::sync::RwLock;
 
 /// Keys whose value is nobody's business, in a URI's query, in JSON or as an element's property.
 const SECRET_KEYS: [&str; 10] =
@@ -10,9 +13,31 @@ const SECRET_KEYS: [&str; 10] =
 
 const MASK: &str = "***";
 
+/// Secrets that are known by heart.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// Shorter ones would turn up everywhere, in words that have nothing to do with them.
+const SHORTEST_SECRET: usize = 4;
+
+/// From now on this text is hidden, whatever stands around it.
+pub fn keep_secret(text: &str) {
+    let mut secrets = SECRETS.write().expect("nothing panics under this lock");
+    if text.len() >= SHORTEST_SECRET && !secrets.iter().any(|secret| secret == text) {
+        secrets.push(text.to_owned());
+        // A secret that is part of another comes after it.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+}
+
 /// The text without its credentials: `rtsp://admin:12345@cam/1` becomes `rtsp://***@cam/1`.
 pub fn mask(text: &str) -> String {
-    mask_authorization(&mask_keys(&mask_user_info(text)))
+    mask_authorization(&mask_keys(&mask_user_info(&mask_known(text))))
+}
+
+fn mask_known(text: &str) -> String {
+    let secrets = SECRETS.read().expect("nothing panics under this lock");
+    let hide = |text: String, secret: &String| if text.contains(secret) { text.replace(secret, MASK) } else { text };
+    secrets.iter().fold(text.to_owned(), hide)
 }
 
 /// Whether a URI carries a password that would stand in an argument list for all to see.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! check what is installed ─► listen ─► make the runtime folder ─► start processes ─► serve
-//!                                                                                      │ Ctrl-C, SIGTERM, SIGHUP
+//!                                                                                      │ Ctrl-C, SIGTERM
 //!                remove the folder ◄─ stop captures ◄─ stop web processes, analyser ◄──┘
 //! ```
 
-use std::{ffi::OsString, future::pending, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -14,36 +14,36 @@ use tokio::{
     process::Command,
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
-    camera::{Camera, Source},
-    cli,
-    desk::Desk,
+    camera::Source,
+    config::{self, Config},
+    crew::Crew,
+    desk::{Desk, Restart},
     mask,
-    process::{Kind, LineReader, Spec, spawner::Spawner},
-    requirements::{self, GST_LAUNCH},
+    plan::Plan,
+    process::{Spec, spawner::Spawner},
+    requirements,
     runtime_dir::{self, RuntimeDir},
     status::Board,
     supervisor::Supervisor,
-    template::{self, Analysis},
     watch::watch,
     web::{
         self,
         access::{Access, Token},
+        control::Control,
     },
 };
 
-const ANALYSER: &str = "valkka-analyse";
-
 /// `valkka run`.
-pub async fn run(options: cli::Run, cameras: Vec<Camera>) -> Result<()> {
-    for camera in &cameras {
+pub async fn run(config: Config, open: bool) -> Result<()> {
+    for camera in &config.cameras {
         if matches!(&camera.source, Source::Rtsp(uri) if mask::has_password(uri)) {
             warn!(
                 "{}: the password in its URI stands in argument lists, where every user of this machine can read it",
@@ -51,21 +51,25 @@ pub async fn run(options: cli::Run, cameras: Vec<Camera>) -> Result<()> {
             );
         }
     }
-    let elements = cameras.iter().flat_map(|camera| template::for_camera(camera).elements());
-    let elements: Vec<_> = elements.chain(template::WEB.elements()).collect();
-    requirements::check(&elements).await?;
-    let analysis = Analysis { width: options.analysis.width, fps: options.analysis.fps };
-    let latency_ms = options.latency;
-    Session::open(options.page).await?.live(async move |session| session.start(&cameras, latency_ms, analysis)).await
+    // Before anything is listened on: what is missing is told first.
+    let plan = Plan::new(&config, &std::env::temp_dir())?;
+    requirements::check(&plan.elements().into_iter().collect::<Vec<_>>()).await?;
+    let session = Session::open(&config.server, open).await?;
+    session.live(async move |session| session.start(config).await).await
 }
 
 /// Everything that exists only while cameras run.
 pub struct Session {
     pub runtime: RuntimeDir,
     pub board: Arc<Board>,
-    supervisor: Supervisor,
+    crew: Arc<Mutex<Crew>>,
+    desk: Arc<Desk>,
+    hurry: Box<dyn Fn() + Send + Sync>,
+    restart: Restart,
     signals: Signals,
-    page: cli::Page,
+    open: bool,
+    guarded: bool,
+    url: String,
     address: SocketAddr,
     ending: watch::Sender<bool>,
     serving: JoinSet<()>,
@@ -73,19 +77,23 @@ pub struct Session {
 
 impl Session {
     /// Takes the port and the folder; starts no process yet.
-    pub async fn open(page: cli::Page) -> Result<Self> {
+    pub async fn open(server: &config::Server, open: bool) -> Result<Self> {
         let signals = Signals::new().context("signals cannot be received")?;
-        let (access, tls) = access(&page)?;
-        let listener = listen(page.listen).await?;
+        let (access, tls) = access(server)?;
+        let listener = listen(server.listen).await?;
         let address = listener.local_addr().context("the listening socket has no address")?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let runtime = RuntimeDir::new()?;
         let board = Arc::new(Board::default());
         let spawner = Spawner::new(Handle::current()).context("no thread can be started")?;
         let photographer = web::Photographer::new(spawner.clone(), runtime.path().to_owned());
         let supervisor = Supervisor::new(spawner, board.clone());
+        let (hurry, restart) = (Box::new(supervisor.hurry()), Box::new(supervisor.restarter()));
+        let restarter = supervisor.restarter();
+        let crew = Arc::new(Mutex::new(Crew::new(board.clone(), supervisor, runtime.path().to_owned())));
+        let desk = Arc::new(Desk::new(board.clone(), crew.clone(), restarter));
         let ending = watch::Sender::new(false);
-        let control = Arc::new(Desk::new(board.clone(), supervisor.restarter()));
-        let app = web::App::new(board.clone(), control, photographer, web_socket_of(&runtime), ending.subscribe());
+        let app = web::App::new(board.clone(), desk.clone(), photographer, web_socket_of(&runtime), ending.subscribe());
         let path = runtime.path().join(web::CONTROL_SOCKET);
         let socket =
             web::server::ControlSocket::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
@@ -94,7 +102,8 @@ impl Session {
         serving.spawn(web::server::serve(socket, web::on_socket(app.clone()), ending.subscribe()));
         let port = web::server::Entrance::Port(listener, tls);
         serving.spawn(web::server::serve(port, web::on_port(app, access), ending.subscribe()));
-        Ok(Self { runtime, board, supervisor, signals, page, address, ending, serving })
+        let (guarded, url) = (server.token.is_some(), format!("{scheme}://{address}/"));
+        Ok(Self { runtime, board, crew, desk, hurry, restart, signals, open, guarded, url, address, ending, serving })
     }
 
     /// Starts processes by `start`, says where the page is, and lives until it is told to end. Stops everything in
@@ -107,7 +116,7 @@ impl Session {
                 Ok(()) => self.wait_for_the_end(&mut signals).await,
                 Err(error) => Err(error),
             },
-            () = signals.next() => Ok(()),
+            () = signals.end() => Ok(()),
         };
         self.stop(signals).await;
         outcome
@@ -116,75 +125,31 @@ impl Session {
     async fn wait_for_the_end(&mut self, signals: &mut Signals) -> Result<()> {
         // Whoever reads this may have closed its end: no reason to stop.
         let folder = self.runtime.path().display();
-        let _ = writeln!(std::io::stdout(), "Channels are in {folder}\nValkka is at {}", self.url());
-        if !self.address.ip().is_loopback() && self.page.token_file.is_none() {
+        let _ = writeln!(std::io::stdout(), "Channels are in {folder}\nValkka is at {}", self.url);
+        if !self.address.ip().is_loopback() && !self.guarded {
             warn!("{} is not this machine alone: everybody who can reach it sees the cameras", self.address);
         }
-        if self.page.open {
-            open_in_browser(self.url());
+        if self.open {
+            open_in_browser(self.url.clone());
         }
-        let restart = |name: &str, reason| self.supervisor.restart(name, reason);
+        let restart = |name: &str, reason| {
+            (self.restart)(name, reason);
+        };
+        let (end, reload) = signals.both();
         tokio::select! {
-            () = signals.next() => Ok(()),
+            () = end => Ok(()),
+            () = reload_at(reload, &self.desk) => Ok(()),
             () = watch(self.board.clone(), web_socket_of(&self.runtime), restart) => Ok(()),
             ended = self.serving.join_next() => bail!("the web server has failed: {ended:?}"),
         }
     }
 
-    fn url(&self) -> String {
-        let scheme = if self.page.tls_certificate.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}/", self.address)
+    /// Starts what the configuration says.
+    pub async fn start(&mut self, config: Config) -> Result<()> {
+        self.crew.lock().await.become_what(config).await.map(drop)
     }
 
-    /// Starts the processes of these cameras, and the analyser that looks at all of them.
-    pub fn start(&mut self, cameras: &[Camera], latency_ms: u32, analysis: Analysis) -> Result<()> {
-        for camera in cameras {
-            self.board.add_camera(camera);
-            let socket = self.runtime.web_socket(&camera.name);
-            let socket = socket.to_str().context("the runtime folder's path is not UTF-8")?;
-            let capture = template::capture(camera, latency_ms, analysis)?;
-            let web = template::web(&camera.name, socket)?;
-            for (kind, name, description) in [(Kind::Capture, "capture", capture), (Kind::Web, "web", web)] {
-                let args = std::iter::once("--no-position".to_owned()).chain(description).collect();
-                self.start_process(Spec {
-                    name: format!("{}.{name}", camera.name),
-                    camera: Some(camera.name.clone()),
-                    kind,
-                    program: GST_LAUNCH.into(),
-                    args,
-                    env: Vec::new(),
-                    on_line: None,
-                    may_end: kind == Kind::Capture && matches!(camera.source, Source::File(_)),
-                });
-            }
-        }
-        let Some(program) = requirements::find_beside_or_in_path(ANALYSER) else {
-            warn!("{ANALYSER} is neither beside valkka nor in PATH: the cameras are shown, but not analysed");
-            return Ok(());
-        };
-        let channels = cameras.iter().flat_map(|camera| ["--channel".to_owned(), format!("{}.rgb", camera.name)]);
-        let board = self.board.clone();
-        let on_line: LineReader = Arc::new(move |line| board.analysed(line));
-        self.start_process(Spec {
-            name: "analyse".into(),
-            camera: None,
-            kind: Kind::Analyse,
-            program,
-            args: channels.collect(),
-            env: Vec::new(),
-            on_line: Some(on_line),
-            may_end: false,
-        });
-        Ok(())
-    }
-
-    /// Starts a process that lives in this run's folder.
-    pub fn start_process(&mut self, mut spec: Spec) {
-        spec.env.push(("VALKKA_RUNTIME_DIR", OsString::from(self.runtime.path())));
-        self.supervisor.start(spec);
-    }
-
-    /// Goes on when a process says what `understand` makes something of; fails if it ends before.
+    /// Starts a process, and goes on when it says what `understand` makes something of; fails if it ends before.
     pub async fn start_and_hear<T: Send + 'static>(
         &mut self,
         mut spec: Spec,
@@ -194,7 +159,7 @@ impl Session {
         spec.on_line = Some(Arc::new(move |line| understand(line).is_some_and(|what| said.send(what).is_ok())));
         let name = spec.name.clone();
         let mut events = self.board.events();
-        self.start_process(spec);
+        self.crew.lock().await.start(spec);
         loop {
             tokio::select! {
                 what = heard.recv() => return what.context("the process is kept for the whole run"),
@@ -206,19 +171,35 @@ impl Session {
 
     async fn stop(self, mut signals: Signals) {
         debug!("stopping");
-        let hurry = self.supervisor.hurry();
         let impatient = async {
-            signals.next().await;
-            hurry();
+            signals.end().await;
+            (self.hurry)();
             pending::<()>().await;
         };
         tokio::select! {
-            () = self.supervisor.stop() => {}
+            () = async { self.crew.lock().await.stop().await } => {}
             () = impatient => {}
         }
         self.ending.send_replace(true);
         // An answer that takes longer than this is not waited for.
         let _ = timeout(Duration::from_secs(2), self.serving.join_all()).await;
+    }
+}
+
+/// Reads the configuration again at each SIGHUP. A run without a file ends by it, as programs do.
+async fn reload_at(hangup: &mut Signal, desk: &Desk) {
+    while hangup.recv().await.is_some() {
+        if !desk.has_file().await {
+            return;
+        }
+        match desk.reload().await {
+            Ok(changes) => {
+                let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let (added, removed) = (names(&changes.added), names(&changes.removed));
+                info!("read again: added {added}; removed {removed}; changed {}", names(&changes.changed));
+            }
+            Err(refusal) => error!("everything stays as it was: {refusal}"),
+        }
     }
 }
 
@@ -228,15 +209,10 @@ fn web_socket_of(runtime: &RuntimeDir) -> Arc<dyn Fn(&str) -> PathBuf + Send + S
 }
 
 /// Who may use the port, and how it is encrypted.
-fn access(page: &cli::Page) -> Result<(Access, Option<TlsAcceptor>)> {
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).with_context(|| format!("token file {}", path.display()))?;
-        Token::new(text.trim()).with_context(|| format!("token file {}", path.display()))
-    };
-    let token = page.token_file.as_ref().map(read).transpose()?;
-    let pair = page.tls_certificate.as_ref().zip(page.tls_key.as_ref());
-    let tls = pair.map(|(certificate, key)| web::tls::acceptor(certificate, key)).transpose()?;
-    Ok((Access { token, allowed_origins: page.allow_origin.clone(), secure: tls.is_some() }, tls))
+fn access(server: &config::Server) -> Result<(Access, Option<TlsAcceptor>)> {
+    let token = server.token.as_ref().map(|token| Token::new(token.reveal())).transpose()?;
+    let tls = server.tls.as_ref().map(|tls| web::tls::acceptor(&tls.certificate, &tls.key)).transpose()?;
+    Ok((Access { token, allowed_origins: server.allowed_origins.clone(), secure: tls.is_some() }, tls))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -259,21 +235,31 @@ fn open_in_browser(page: String) {
     });
 }
 
-/// What a user or the system sends to end a program.
-struct Signals([Signal; 3]);
+/// What a user or the system sends: two to end, one to read the configuration again.
+struct Signals {
+    ends: [Signal; 2],
+    hangup: Signal,
+}
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        let of = |kind| signal(kind);
-        Ok(Self([of(SignalKind::interrupt())?, of(SignalKind::terminate())?, of(SignalKind::hangup())?]))
+        let ends = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        Ok(Self { ends, hangup: signal(SignalKind::hangup())? })
     }
 
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+    async fn end(&mut self) {
+        either(&mut self.ends).await;
+    }
+
+    /// The end, and the signal to read again, for whoever waits for both.
+    fn both(&mut self) -> (impl Future<Output = ()>, &mut Signal) {
+        (either(&mut self.ends), &mut self.hangup)
+    }
+}
+
+async fn either([interrupt, terminate]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

@@ -71,11 +71,6 @@ impl RuntimeDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// The socket on which the web process of a camera serves.
-    pub fn web_socket(&self, camera: &str) -> PathBuf {
-        web_socket(&self.path, camera)
-    }
 }
 
 /// The socket on which the web process of a camera serves, in the folder of a run.
@@ -104,11 +99,23 @@ fn make_private(path: &Path) -> Result<(), RuntimeDirError> {
 
 fn remove_dead_runs(runs: &Path) {
     for run in fs::read_dir(runs).into_iter().flatten().flatten() {
-        let alive = File::open(run.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
-        if !alive {
+        if !lives(&run.path()) {
             let _ = fs::remove_dir_all(run.path());
         }
     }
+}
+
+fn lives(run: &Path) -> bool {
+    File::open(run.join(LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
+}
+
+/// The folders of runs that live, the newest last.
+pub fn living_runs() -> Vec<PathBuf> {
+    let runs = fs::read_dir(frame_ring::runtime_folder().join("runs"));
+    let mut runs: Vec<_> =
+        runs.into_iter().flatten().flatten().map(|run| run.path()).filter(|run| lives(run)).collect();
+    runs.sort_by_key(|run| fs::metadata(run).and_then(|found| found.modified()).ok());
+    runs
 }
 
 #[cfg(test)]
@@ -120,7 +127,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let run = RuntimeDir::below(base.path()).unwrap();
         assert_eq!(fs::metadata(run.path()).unwrap().mode() & 0o777, 0o700);
-        fs::write(run.web_socket("lobby"), b"").unwrap();
+        fs::write(web_socket(run.path(), "lobby"), b"").unwrap();
         drop(run);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }

@@ -120,16 +120,29 @@ struct CameraEntry {
 }
 
 impl Board {
+    /// Shows a camera, or one that is known already from another source.
     pub fn add_camera(&self, camera: &Camera) {
-        self.lock().cameras.push(CameraEntry {
-            name: camera.name.clone(),
-            source: camera.source.to_string(),
-            health: Health::new(),
-            since: unix_now(),
-            viewers: 0,
-            objects: 0,
-            age: None,
-        });
+        let source = camera.source.to_string();
+        {
+            let cameras = &mut self.lock().cameras;
+            match cameras.iter_mut().find(|entry| entry.name == camera.name) {
+                Some(entry) => entry.source = source,
+                None => cameras.push(CameraEntry {
+                    name: camera.name.clone(),
+                    source,
+                    health: Health::new(),
+                    since: unix_now(),
+                    viewers: 0,
+                    objects: 0,
+                    age: None,
+                }),
+            }
+        }
+        self.tell_status();
+    }
+
+    pub fn remove_camera(&self, name: &str) {
+        self.lock().cameras.retain(|camera| camera.name != name);
         self.tell_status();
     }
 
@@ -169,6 +182,11 @@ impl Board {
             reason: None,
             restarts: 0,
         });
+    }
+
+    pub fn remove_process(&self, name: &str) {
+        self.lock().processes.retain(|process| process.name != name);
+        self.tell_status();
     }
 
     pub fn process_runs(&self, name: &str, pid: u32) {
@@ -359,7 +377,7 @@ mod tests {
     fn board() -> Board {
         let source = Source::Rtsp("rtsp://u:p@cam/1".into());
         let board = Board::default();
-        board.add_camera(&Camera { name: "lobby".into(), source });
+        board.add_camera(&Camera::new("lobby".into(), source));
         for (name, kind) in [("lobby.capture", Kind::Capture), ("lobby.web", Kind::Web)] {
             board.add_process(&Spec {
                 name: name.into(),

@@ -15,7 +15,7 @@ use crate::{
     status::Board,
 };
 
-/// Owns a task for each process. [`Supervisor::stop`] it: dropping it kills at once.
+/// Owns a task for each process. [`Supervisor::stop_all`] them: dropping it kills at once.
 #[derive(Debug)]
 pub struct Supervisor {
     spawner: Spawner,
@@ -54,14 +54,7 @@ impl Supervisor {
         self.kept.insert(name, Kept { kind, orders, task: tokio::spawn(keeper.keep()) });
     }
 
-    /// Has a process stopped and started anew. Nothing happens if it has orders enough already.
-    pub fn restart(&self, name: &str, reason: String) {
-        if let Some(kept) = self.kept.get(name) {
-            let _ = kept.orders.try_send(Order::Restart(reason));
-        }
-    }
-
-    /// [`Supervisor::restart`] for those who are not the supervisor's owner. `false` if there is no such process.
+    /// Has a process stopped and started anew, for those who are not the supervisor's owner. `false` if there is no such process.
     pub fn restarter(&self) -> impl Fn(&str, String) -> bool + Send + Sync + use<> {
         let orders = self.orders.clone();
         move |name, reason| {
@@ -71,7 +64,7 @@ impl Supervisor {
         }
     }
 
-    /// From now on stopping is killing. May be called while [`Supervisor::stop`] runs.
+    /// From now on stopping is killing. May be called while [`Supervisor::stop_all`] runs.
     pub fn hurry(&self) -> impl Fn() + Send + Sync + use<> {
         let hurry = self.hurry.clone();
         move || {
@@ -79,9 +72,18 @@ impl Supervisor {
         }
     }
 
+    /// Stops a process for good and forgets it. Nothing happens if there is none of that name.
+    pub async fn remove(&mut self, name: &str) {
+        let Some(kept) = self.kept.remove(name) else { return };
+        self.orders.lock().expect("nothing panics under this lock").remove(name);
+        let _ = kept.orders.send(Order::Stop).await;
+        let _ = kept.task.await;
+        self.board.remove_process(name);
+    }
+
     /// Stops all processes, those first that depend on others. When this returns, none is left.
-    pub async fn stop(self) {
-        let mut kept: Vec<_> = self.kept.into_values().collect();
+    pub async fn stop_all(&mut self) {
+        let mut kept: Vec<_> = std::mem::take(&mut self.kept).into_values().collect();
         for stage in 0..Kind::STOP_STAGES {
             let (now, later) = kept.into_iter().partition(|kept| kept.kind.stop_stage() == stage);
             kept = later;

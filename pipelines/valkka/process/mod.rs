@@ -58,13 +58,21 @@ pub enum Kind {
     Web,
     /// Looks at the frames of many cameras.
     Analyse,
+    /// Writes a camera's video to files.
+    Record,
+    /// Serves cameras on by RTSP.
+    Restream,
+    /// A further pipeline of the user's.
+    Pipeline,
+    /// A program of the user's.
+    Worker,
 }
 
 impl Kind {
     /// Whoever depends on others is stopped before them: stages are stopped from 0 upwards.
     pub fn stop_stage(self) -> usize {
         match self {
-            Kind::Web | Kind::Analyse => 0,
+            Kind::Web | Kind::Analyse | Kind::Record | Kind::Restream | Kind::Pipeline | Kind::Worker => 0,
             Kind::Capture => 1,
             Kind::RtspServer => 2,
         }

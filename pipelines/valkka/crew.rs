@@ -1,0 +1,171 @@
+//! Whatever runs for the cameras now, and how it becomes what the configuration says.
+//!
+//! ```text
+//! configuration ──► plan ──► change ──► supervisor (processes), board (cameras)
+//!                    ▲         │
+//!                    └─ now ◄──┘
+//! ```
+//!
+//! One change at a time: whoever wants one holds the crew ([`crate::desk`]).
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use tracing::{info, warn};
+
+use crate::{
+    camera::Camera,
+    config::Config,
+    plan::{Change, Plan, Planned, Run, recording_folder},
+    process::{Kind, LineReader, Spec},
+    requirements::{self, GST_LAUNCH},
+    status::Board,
+    supervisor::Supervisor,
+    web::control::Changes,
+};
+
+/// The processes of a run, and the configuration that they come from.
+pub struct Crew {
+    board: Arc<Board>,
+    supervisor: Supervisor,
+    /// The run's folder.
+    runtime: PathBuf,
+    pub config: Config,
+    /// What runs now.
+    plan: Plan,
+}
+
+impl Crew {
+    pub fn new(board: Arc<Board>, supervisor: Supervisor, runtime: PathBuf) -> Self {
+        Self { board, supervisor, runtime, config: Config::default(), plan: Plan::default() }
+    }
+
+    /// Makes what runs into what `next` says. Touches nothing else, and nothing at all if that cannot be.
+    pub async fn become_what(&mut self, next: Config) -> Result<Changes> {
+        let plan = Plan::new(&next, &self.runtime)?;
+        let elements: Vec<_> = plan.elements().into_iter().collect();
+        requirements::check(&elements).await?;
+        for camera in next.cameras.iter().filter(|camera| camera.record) {
+            let folder = recording_folder(&next, &camera.name);
+            fs::create_dir_all(&folder).with_context(|| format!("recordings cannot go to {}", folder.display()))?;
+        }
+        let change = self.plan.change_to(&plan);
+        let changes = tell(&change, &plan);
+        (self.config, self.plan) = (next, plan);
+        self.carry_out(change).await;
+        Ok(changes)
+    }
+
+    /// Adds a camera to what runs.
+    pub async fn add(&mut self, camera: Camera) -> Result<()> {
+        let mut next = self.config.clone();
+        next.cameras.push(camera);
+        self.become_what(next).await.map(drop)
+    }
+
+    /// Takes a camera out of what runs. `false` if there is none of that name.
+    pub async fn remove(&mut self, name: &str) -> Result<bool> {
+        let mut next = self.config.clone();
+        next.cameras.retain(|camera| camera.name != name);
+        if next.cameras.len() == self.config.cameras.len() {
+            return Ok(false);
+        }
+        next.pipelines.retain(|pipeline| pipeline.camera.as_deref() != Some(name));
+        next.workers.retain(|worker| worker.camera.as_deref() != Some(name));
+        self.become_what(next).await.map(|_| true)
+    }
+
+    async fn carry_out(&mut self, change: Change) {
+        for name in &change.stop {
+            self.supervisor.remove(name).await;
+        }
+        for camera in &change.remove_cameras {
+            self.board.remove_camera(camera);
+            info!("{camera} is removed");
+        }
+        for camera in change.add_cameras.iter().chain(&change.change_cameras) {
+            self.board.add_camera(camera);
+        }
+        for planned in change.replace {
+            self.supervisor.remove(&planned.name).await;
+            self.start_planned(planned);
+        }
+        for planned in change.start {
+            self.start_planned(planned);
+        }
+    }
+
+    fn start_planned(&mut self, planned: Planned) {
+        if let Some(spec) = self.spec(planned) {
+            self.start(spec);
+        }
+    }
+
+    /// What the supervisor has to know; `None` if the program is not there.
+    fn spec(&self, planned: Planned) -> Option<Spec> {
+        let (program, args) = match planned.run {
+            Run::Pipeline { description, .. } => {
+                (PathBuf::from(GST_LAUNCH), std::iter::once("--no-position".to_owned()).chain(description).collect())
+            }
+            Run::Program { program, args } if program == "valkka" => {
+                (std::env::current_exe().unwrap_or_else(|_| program.into()), args)
+            }
+            Run::Program { program, args } => match find(&program) {
+                Some(program) => (program, args),
+                None if planned.kind == Kind::Analyse => {
+                    warn!("{program} is neither beside valkka nor in PATH: the cameras are shown, but not analysed");
+                    return None;
+                }
+                // Started all the same: then it is visible, with its reason.
+                None => (program.into(), args),
+            },
+        };
+        let board = self.board.clone();
+        let on_line: Option<LineReader> =
+            (planned.kind == Kind::Analyse).then(|| Arc::new(move |line: &str| board.analysed(line)) as LineReader);
+        Some(Spec {
+            name: planned.name,
+            camera: planned.camera,
+            kind: planned.kind,
+            program,
+            args,
+            env: Vec::new(),
+            on_line,
+            may_end: planned.may_end,
+        })
+    }
+
+    /// Starts a process that lives in this run's folder.
+    pub fn start(&mut self, mut spec: Spec) {
+        spec.env.push(("VALKKA_RUNTIME_DIR", OsString::from(&self.runtime)));
+        self.supervisor.start(spec);
+    }
+
+    /// Stops all of it. When this returns, no process is left.
+    pub async fn stop(&mut self) {
+        self.supervisor.stop_all().await;
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Path::new(program).is_file().then(|| program.into());
+    }
+    requirements::find_beside_or_in_path(program)
+}
+
+/// In names of cameras.
+fn tell(change: &Change, next: &Plan) -> Changes {
+    let added: Vec<_> = change.add_cameras.iter().map(|camera| camera.name.clone()).collect();
+    let of_a_camera = change.replace.iter().chain(&change.start).filter_map(|process| process.camera.clone());
+    let mut changed: Vec<_> = of_a_camera.chain(change.attach.iter().map(|of| of.camera.clone())).collect();
+    changed.retain(|camera| !added.contains(camera) && next.cameras.iter().any(|known| known.name == *camera));
+    changed.sort();
+    changed.dedup();
+    Changes { added, removed: change.remove_cameras.clone(), changed }
+}
