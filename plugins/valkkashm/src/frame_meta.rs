@@ -14,6 +14,7 @@
 use std::sync::OnceLock;
 
 use frame_ring::Frame;
+use gst::glib;
 
 /// Name of the meta and of its structure.
 pub const NAME: &str = "valkka-frame";
@@ -41,19 +42,47 @@ impl FrameMark {
     }
 
     /// Puts the meta onto `buffer`.
+    #[expect(deprecated, reason = "its successor takes names, and looks each of them up again before GStreamer 1.26")]
     pub fn attach(self, buffer: &mut gst::BufferRef) {
-        static REGISTERED: OnceLock<()> = OnceLock::new();
-        // No tags: it stays right whatever happens to the picture.
-        REGISTERED.get_or_init(|| gst::meta::CustomMeta::register_simple(NAME));
+        let fields = Fields::get();
         let mut meta = gst::meta::CustomMeta::add(buffer, NAME).expect("registered just before");
         let structure = meta.mut_structure();
-        structure.set("generation", self.id.generation);
-        structure.set("seq", self.id.seq);
-        structure.set("published", self.published);
-        structure.set("latency", self.latency);
-        structure.set("utc-offset", self.utc_offset);
+        structure.set_by_quark(fields.generation, self.id.generation);
+        structure.set_by_quark(fields.seq, self.id.seq);
+        structure.set_by_quark(fields.published, self.published);
+        structure.set_by_quark(fields.latency, self.latency);
+        structure.set_by_quark(fields.utc_offset, self.utc_offset);
         if let Some(time) = self.time {
-            structure.set("time", time);
+            structure.set_by_quark(fields.time, time);
         }
+    }
+}
+
+/// Names as GLib numbers them: looked up once and not for each frame.
+struct Fields {
+    generation: glib::Quark,
+    seq: glib::Quark,
+    published: glib::Quark,
+    latency: glib::Quark,
+    utc_offset: glib::Quark,
+    time: glib::Quark,
+}
+
+impl Fields {
+    /// Registers the meta, too.
+    fn get() -> &'static Self {
+        static FIELDS: OnceLock<Fields> = OnceLock::new();
+        FIELDS.get_or_init(|| {
+            // No tags: it stays right whatever happens to the picture.
+            gst::meta::CustomMeta::register_simple(NAME);
+            Self {
+                generation: glib::Quark::from_str("generation"),
+                seq: glib::Quark::from_str("seq"),
+                published: glib::Quark::from_str("published"),
+                latency: glib::Quark::from_str("latency"),
+                utc_offset: glib::Quark::from_str("utc-offset"),
+                time: glib::Quark::from_str("time"),
+            }
+        })
     }
 }

@@ -20,10 +20,10 @@ pub struct Origin(i64);
 
 impl Origin {
     /// Of the pipeline that `element` is in; None before it has a clock and a base time.
-    pub fn of(element: &impl IsA<gst::Element>) -> Option<Self> {
+    pub fn of(element: &impl IsA<gst::Element>, known: &mut KnownClock) -> Option<Self> {
         let clock = element.clock()?;
         let base = signed(element.base_time()?);
-        Some(Self(base.saturating_add(offset_to_monotonic(&clock))))
+        Some(Self(base.saturating_add(known.offset_to_monotonic(clock))))
     }
 
     /// For an element without a clock: the frame with this running time happens now.
@@ -48,26 +48,39 @@ impl Origin {
     }
 }
 
-/// `CLOCK_MONOTONIC` minus `clock`, in ns; exactly 0 for GStreamer's default clock.
-fn offset_to_monotonic(clock: &gst::Clock) -> i64 {
-    if is_monotonic(clock) {
-        return 0;
+/// The clock that a pipeline had last. What kind it is stays the same, and is asked once and not for each frame.
+#[derive(Debug, Default)]
+pub struct KnownClock(Option<(gst::Clock, bool)>);
+
+impl KnownClock {
+    /// `CLOCK_MONOTONIC` minus `clock`, in ns; exactly 0 for GStreamer's default clock.
+    fn offset_to_monotonic(&mut self, clock: gst::Clock) -> i64 {
+        let known = self.0.take().filter(|(last, _)| *last == clock);
+        let (clock, monotonic) = self.0.insert(known.unwrap_or_else(|| {
+            let monotonic = is_monotonic(&clock);
+            (clock, monotonic)
+        }));
+        if *monotonic && !is_calibrated(clock) {
+            return 0;
+        }
+        // The clock is read between two readings of the other one; their middle is what it is compared with.
+        let before = frame_ring::monotonic_now();
+        let time = signed(clock.time());
+        let after = frame_ring::monotonic_now();
+        before + (after - before) / 2 - time
     }
-    // The clock is read between two readings of the other one; their middle is what it is compared with.
-    let before = frame_ring::monotonic_now();
-    let time = signed(clock.time());
-    let after = frame_ring::monotonic_now();
-    before + (after - before) / 2 - time
 }
 
 fn is_monotonic(clock: &gst::Clock) -> bool {
-    // Network clocks are subclasses: only the system clock itself counts, and only while nobody has calibrated it.
+    // Network clocks are subclasses: only the system clock itself counts.
     clock.type_() == gst::SystemClock::static_type()
         && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
-        && {
-            let (internal, external, numerator, denominator) = clock.calibration();
-            internal == external && numerator == denominator
-        }
+}
+
+/// Has somebody made it follow another clock? May happen at any time.
+fn is_calibrated(clock: &gst::Clock) -> bool {
+    let (internal, external, numerator, denominator) = clock.calibration();
+    internal != external || numerator != denominator
 }
 
 /// Clock times are unsigned 64 bit; 292 years fit into the signed half.
@@ -128,19 +141,33 @@ mod tests {
     #[test]
     fn default_clock_has_no_offset() {
         gst::init().expect("GStreamer starts");
-        let clock = gst::SystemClock::obtain();
-        assert_eq!(offset_to_monotonic(&clock), 0);
+        let mut known = KnownClock::default();
+        for _ in 0..2 {
+            assert_eq!(known.offset_to_monotonic(gst::SystemClock::obtain()), 0);
+        }
     }
 
     #[test]
     fn another_clock_is_measured() {
         gst::init().expect("GStreamer starts");
+        let mut known = KnownClock::default();
+        assert_eq!(known.offset_to_monotonic(gst::SystemClock::obtain()), 0);
         let clock = glib_clock(gst::ClockType::Realtime);
         let realtime = signed(clock.time());
-        let found = offset_to_monotonic(&clock);
+        let found = known.offset_to_monotonic(clock);
         let expected = frame_ring::monotonic_now() - realtime;
         assert_ne!(found, 0);
         assert!((found - expected).abs() < 2_000_000_000, "{found} is not near {expected}");
+    }
+
+    #[test]
+    fn default_clock_that_is_calibrated_later_is_measured() {
+        gst::init().expect("GStreamer starts");
+        let (clock, mut known) = (glib_clock(gst::ClockType::Monotonic), KnownClock::default());
+        assert_eq!(known.offset_to_monotonic(clock.clone()), 0);
+        let hour = gst::ClockTime::from_seconds(3600);
+        clock.set_calibration(gst::ClockTime::ZERO, hour, 1, 1);
+        assert!(known.offset_to_monotonic(clock) < -signed(hour) / 2);
     }
 
     #[test]

@@ -32,28 +32,56 @@ pub fn of(meta: &VideoMeta) -> VideoLayout {
             alignment.padding_right(),
         ],
         stride_align: *alignment.stride_align(),
-        format: meta.format().to_str().to_string(),
+        format: meta.format().to_str().as_str().into(),
     }
 }
 
-/// Adds `layout` to `buffer`. False when it is none of a picture in that payload.
-pub fn restore(layout: &VideoLayout, buffer: &mut gst::BufferRef) -> bool {
-    let Some(format) = checked_format(layout, buffer.size()) else { return false };
-    let offsets: Option<Vec<usize>> = layout.offsets.iter().map(|offset| usize::try_from(*offset).ok()).collect();
-    let Some(offsets) = offsets else { return false };
-    let flags = gst_video::VideoFrameFlags::from_bits_truncate(layout.frame_flags);
-    let Ok(mut meta) =
-        VideoMeta::add_full(buffer, flags, format, layout.width, layout.height, &offsets, &layout.strides)
-    else {
-        return false;
-    };
-    let [top, bottom, left, right] = layout.padding;
-    if layout.padding != [0; 4] || layout.stride_align != [0; 4] {
-        // A hint for those who import the memory into hardware: the meta is right without it.
-        let alignment = gst_video::VideoAlignment::new(top, bottom, left, right, &layout.stride_align);
-        let _ = meta.set_alignment(&alignment);
+/// A layout that lies inside of payloads of a certain size.
+#[derive(Debug)]
+pub struct Checked {
+    payload: usize,
+    format: VideoFormat,
+    width: u32,
+    height: u32,
+    flags: gst_video::VideoFrameFlags,
+    offsets: Vec<usize>,
+    strides: Vec<i32>,
+    /// A hint for those who import the memory into hardware: the meta is right without it.
+    alignment: Option<gst_video::VideoAlignment>,
+}
+
+impl Checked {
+    /// None when `layout` is none of a picture in `payload` bytes.
+    pub fn new(layout: &VideoLayout, payload: usize) -> Option<Self> {
+        let format = checked_format(layout, payload)?;
+        let offsets: Option<Vec<usize>> = layout.offsets.iter().map(|offset| usize::try_from(*offset).ok()).collect();
+        let [top, bottom, left, right] = layout.padding;
+        let aligned = layout.padding != [0; 4] || layout.stride_align != [0; 4];
+        Some(Self {
+            payload,
+            format,
+            width: layout.width,
+            height: layout.height,
+            flags: gst_video::VideoFrameFlags::from_bits_truncate(layout.frame_flags),
+            offsets: offsets?,
+            strides: layout.strides.clone(),
+            alignment: aligned.then(|| gst_video::VideoAlignment::new(top, bottom, left, right, &layout.stride_align)),
+        })
     }
-    true
+
+    /// Adds the meta to `buffer`. False when its payload is not of the size that was checked, or GStreamer refuses.
+    pub fn restore(&self, buffer: &mut gst::BufferRef) -> bool {
+        if buffer.size() != self.payload {
+            return false;
+        }
+        let added =
+            VideoMeta::add_full(buffer, self.flags, self.format, self.width, self.height, &self.offsets, &self.strides);
+        let Ok(mut meta) = added else { return false };
+        if let Some(alignment) = &self.alignment {
+            let _ = meta.set_alignment(alignment);
+        }
+        true
+    }
 }
 
 /// Is this what an element assumes that knows the caps only?
@@ -124,7 +152,7 @@ fn end_of_plane(layout: &VideoLayout, finfo: &VideoFormatInfo, plane: usize) -> 
 mod tests {
     use super::*;
 
-    fn layout(format: &str, width: u32, height: u32, offsets: &[u64], strides: &[i32]) -> VideoLayout {
+    fn layout(format: &'static str, width: u32, height: u32, offsets: &[u64], strides: &[i32]) -> VideoLayout {
         VideoLayout {
             width,
             height,
@@ -133,6 +161,11 @@ mod tests {
             format: format.into(),
             ..Default::default()
         }
+    }
+
+    fn restored(layout: &VideoLayout, buffer: &mut gst::Buffer) -> bool {
+        let buffer = buffer.get_mut().expect("nobody else has it");
+        Checked::new(layout, buffer.size()).is_some_and(|checked| checked.restore(buffer))
     }
 
     #[test]
@@ -148,7 +181,7 @@ mod tests {
                     ..layout(format.to_str(), width, height, &[], &[])
                 };
                 assert!(is_default(&found, &info));
-                assert!(restore(&found, buffer.get_mut().expect("new")), "{format} {width}x{height}");
+                assert!(restored(&found, &mut buffer), "{format} {width}x{height}");
             }
         }
     }
@@ -158,7 +191,7 @@ mod tests {
         gst::init().expect("GStreamer starts");
         let padded = VideoLayout { id: 3, frame_flags: 1, ..layout("RGB", 10, 4, &[64], &[40]) };
         let mut buffer = gst::Buffer::with_size(64 + 160).expect("memory");
-        assert!(restore(&padded, buffer.get_mut().expect("new")));
+        assert!(restored(&padded, &mut buffer));
         let meta = buffer.meta::<VideoMeta>().expect("added");
         let back = of(&meta);
         assert_eq!((back.offsets, back.strides, back.format), (padded.offsets, padded.strides, padded.format));
@@ -172,10 +205,10 @@ mod tests {
         let size = 150;
         let refused = |layout: VideoLayout| {
             let mut buffer = gst::Buffer::with_size(size).expect("memory");
-            assert!(!restore(&layout, buffer.get_mut().expect("new")), "{layout:?}");
+            assert!(!restored(&layout, &mut buffer), "{layout:?}");
         };
         let mut exact = gst::Buffer::with_size(size).expect("memory");
-        assert!(restore(&layout("RGB", 10, 4, &[0], &[40]), exact.get_mut().expect("new")));
+        assert!(restored(&layout("RGB", 10, 4, &[0], &[40]), &mut exact));
         refused(layout("RGB", 10, 4, &[1], &[40]));
         refused(layout("RGB", 10, 4, &[0], &[41]));
         refused(layout("RGB", 11, 4, &[0], &[40]));
@@ -202,7 +235,7 @@ mod tests {
             map[16..18].copy_from_slice(&[1, 2]);
             map[32..34].copy_from_slice(&[3, 4]);
         }
-        assert!(restore(&layout("GRAY8", 2, 2, &[16], &[16]), buffer.get_mut().expect("new")));
+        assert!(restored(&layout("GRAY8", 2, 2, &[16], &[16]), &mut buffer));
         let copy = to_default(&buffer, &info).expect("copies");
         let map = copy.map_readable().expect("maps");
         assert_eq!((map[0], map[1], map[stride], map[stride + 1]), (1, 2, 3, 4));

@@ -5,6 +5,7 @@
 //! that it has in the writing one. Others are counted as dropped: their meaning is known to nobody here.
 //! `valkkashmsink` collects, `valkkashmsrc` restores. [`wire`] is the format, [`layout`] knows where a picture's planes may be.
 
+pub mod known;
 pub mod layout;
 pub mod wire;
 

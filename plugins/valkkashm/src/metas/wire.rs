@@ -25,6 +25,8 @@
 //!
 //! The video record, if there is one, is the first: a reader that wants nothing but strides stops there.
 
+use std::borrow::Cow;
+
 /// One meta, ready to travel or just arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
@@ -83,7 +85,7 @@ pub struct VideoLayout {
     /// Per plane, as GstVideoAlignment has it.
     pub stride_align: [u32; 4],
     /// GStreamer's name of the pixel format.
-    pub format: String,
+    pub format: Cow<'static, str>,
 }
 
 /// A region of interest.
@@ -267,7 +269,7 @@ impl<'a> Bytes<'a> {
         let (frame_flags, id) = (self.u32()?, self.i32()?);
         let offsets = (0..planes).map(|_| Ok(u64::from_le_bytes(self.array()?))).collect::<Result<_, _>>()?;
         let strides = (0..planes).map(|_| self.i32()).collect::<Result<_, _>>()?;
-        let (padding, stride_align, format) = (self.u32s()?, self.u32s()?, self.text()?);
+        let (padding, stride_align, format) = (self.u32s()?, self.u32s()?, self.text()?.into());
         Ok(VideoLayout { width, height, frame_flags, id, offsets, strides, padding, stride_align, format })
     }
 

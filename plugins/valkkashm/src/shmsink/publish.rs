@@ -18,6 +18,9 @@ use crate::{
 /// Between a payload and the metas behind it, to align them.
 const METAS_ALIGNMENT: usize = 64;
 
+/// Bytes: where the planes are, and something beside.
+const USUAL_METAS: usize = 256;
+
 /// Why `render()` cannot simply return.
 enum Failure {
     /// Unlocked while waiting for a reader to come: the frame is still to be published.
@@ -69,7 +72,7 @@ impl ValkkaShmSink {
     }
 
     fn publish_once(&self, started: &Started, buffer: &gst::Buffer) -> Result<(), Failure> {
-        let mut metas = Vec::new();
+        let mut metas = Vec::with_capacity(USUAL_METAS);
         let unknown = metas::collect(buffer, &mut metas);
         let info = self.describe(buffer, &mut metas);
         let published = match self.publish_own(started, buffer, &info, &metas)? {
@@ -174,9 +177,10 @@ impl ValkkaShmSink {
 
     /// Channel time of a running time of this pipeline.
     pub(super) fn channel_time(&self, running_time: i64) -> i64 {
-        let origin = Origin::of(&*self.obj()).unwrap_or_else(|| {
+        let mut stream = lock(&self.stream);
+        let origin = Origin::of(&*self.obj(), &mut stream.clock).unwrap_or_else(|| {
             // Without a clock there is no running time but the frames' own: it begins with the first one.
-            *lock(&self.stream).origin.get_or_insert_with(|| Origin::anchored_now(running_time))
+            *stream.origin.get_or_insert_with(|| Origin::anchored_now(running_time))
         });
         origin.channel_time(running_time)
     }

@@ -10,7 +10,7 @@ use super::imp::{CAT, Started, ValkkaShmSink};
 use crate::{
     events::{self, Flavour, StreamEvent},
     lock::lock,
-    time::{self, Origin},
+    time::{self, KnownClock, Origin},
 };
 
 /// What the stream has said so far.
@@ -28,6 +28,7 @@ pub(super) struct Stream {
     pub(super) eos: bool,
     /// Of a pipeline without a clock.
     pub(super) origin: Option<Origin>,
+    pub(super) clock: KnownClock,
 }
 
 impl ValkkaShmSink {

@@ -17,9 +17,10 @@ use super::gate::Gate;
 use crate::{
     errors,
     lock::lock,
+    metas::known::Known,
     policy::{InitialFrame, OnWriterLost, Policy},
     replies, stats,
-    time::{Origin, RisingDts},
+    time::{KnownClock, Origin, RisingDts},
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -85,6 +86,8 @@ pub(super) struct Stream {
     pub(super) lost_told: Option<Instant>,
     /// Of a pipeline without a clock.
     pub(super) origin: Option<Origin>,
+    pub(super) clock: KnownClock,
+    pub(super) metas: Known,
 }
 
 impl Stream {
@@ -103,6 +106,8 @@ impl Stream {
             lost: 0,
             lost_told: None,
             origin: None,
+            clock: KnownClock::default(),
+            metas: Known::default(),
         };
         stream.expect_writer();
         stream

@@ -9,7 +9,7 @@ use super::imp::{CAT, Stream, ValkkaShmSrc};
 use crate::{
     frame_meta::FrameMark,
     lock::lock,
-    metas::{self, layout, wire, wire::Record},
+    metas::{self, known::Known, layout, wire::Record},
     time::Origin,
 };
 
@@ -18,11 +18,11 @@ impl ValkkaShmSrc {
     pub(super) fn wrap(&self, stream: &mut Stream, frame: Frame) -> gst::Buffer {
         let info = *frame.info();
         let (mark, id) = (FrameMark::of(&frame), frame.id());
-        let records = wire::decode(frame.metas()).unwrap_or_else(|error| {
+        let mut metas = std::mem::take(&mut stream.metas);
+        if let Err(error) = metas.read(frame.metas(), frame.as_ref().len()) {
             gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
             self.metas_dropped.fetch_add(1, Relaxed);
-            Vec::new()
-        });
+        }
         let mut flags = passing_flags(&info);
         if std::mem::take(&mut stream.discont) || frame.lost_before() > 0 || frame.first_of_writer() {
             flags |= gst::BufferFlags::DISCONT;
@@ -35,30 +35,34 @@ impl ValkkaShmSrc {
         if !frame.as_ref().is_empty() {
             buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
         }
-        let (mut buffer, right) = self.lay_out(buffer, &records);
+        let (mut buffer, right) = self.lay_out(buffer, &metas);
         if !right {
             flags |= gst::BufferFlags::CORRUPTED;
         }
         {
             let buffer = buffer.get_mut().expect("nobody else has it yet");
-            self.stamp(stream, buffer, &info, &records);
+            self.stamp(stream, buffer, &info, metas.records());
             buffer.set_flags(flags);
             buffer.set_offset(id.seq);
             buffer.set_offset_end(id.seq.saturating_add(1));
-            let dropped = metas::restore(&records, buffer);
+            let dropped = metas::restore(metas.records(), buffer);
             self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
             mark.attach(buffer);
         }
+        stream.metas = metas;
         gst::log!(CAT, imp = self, "Frame {id} is {buffer:?}");
         buffer
     }
 
     /// Gives `buffer` its video meta, or the default layout when downstream does not look at metas. False when the
     /// layout that the writer told is none.
-    fn lay_out(&self, mut buffer: gst::Buffer, records: &[Record]) -> (gst::Buffer, bool) {
+    fn lay_out(&self, mut buffer: gst::Buffer, metas: &Known) -> (gst::Buffer, bool) {
         let negotiation = lock(&self.negotiation);
-        let (Some(video), Some(layout)) = (&negotiation.video, metas::video(records)) else { return (buffer, true) };
-        if !layout::restore(layout, buffer.get_mut().expect("nobody else has it yet")) {
+        let (Some(video), Some((layout, checked))) = (&negotiation.video, metas.layout()) else {
+            return (buffer, true);
+        };
+        let new = buffer.get_mut().expect("nobody else has it yet");
+        if !checked.is_some_and(|checked| checked.restore(new)) {
             gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame: {layout:?}");
             self.metas_dropped.fetch_add(1, Relaxed);
             return (buffer, false);
@@ -92,7 +96,8 @@ impl ValkkaShmSrc {
 
     /// Where this pipeline's running time 0 is; without a clock, where its first frame is.
     pub(super) fn origin(&self, stream: &mut Stream, channel_time: i64) -> Origin {
-        Origin::of(&*self.obj()).unwrap_or_else(|| *stream.origin.get_or_insert(Origin::at(channel_time)))
+        Origin::of(&*self.obj(), &mut stream.clock)
+            .unwrap_or_else(|| *stream.origin.get_or_insert(Origin::at(channel_time)))
     }
 }
 

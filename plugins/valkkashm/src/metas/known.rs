@@ -1,0 +1,86 @@
+//! The metas of the last frame. Most frames of a stream bring the same ones (where the planes are, and nothing else): then nothing is
+//! parsed and checked again.
+
+use super::{
+    layout::Checked,
+    wire::{self, Record, VideoLayout, WireError},
+};
+
+/// What one frame brought, and all others with the same bytes and size.
+#[derive(Debug, Default)]
+pub struct Known {
+    bytes: Vec<u8>,
+    payload: usize,
+    records: Vec<Record>,
+    layout: Option<Checked>,
+}
+
+impl Known {
+    /// Reads the metas of a frame of `payload` bytes, unless they are known. Err: none of them can be read.
+    pub fn read(&mut self, bytes: &[u8], payload: usize) -> Result<(), WireError> {
+        if self.payload == payload && self.bytes == bytes {
+            return Ok(());
+        }
+        *self = Self::default();
+        self.records = wire::decode(bytes)?;
+        self.layout = super::video(&self.records).and_then(|layout| Checked::new(layout, payload));
+        (self.bytes, self.payload) = (bytes.to_vec(), payload);
+        Ok(())
+    }
+
+    /// All of them.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Where the writer says that the planes are, and that checked: None when it cannot be.
+    pub fn layout(&self) -> Option<(&VideoLayout, Option<&Checked>)> {
+        super::video(&self.records).map(|layout| (layout, self.layout.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(width: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let layout = VideoLayout {
+            width,
+            height: 2,
+            offsets: vec![0],
+            strides: vec![4],
+            format: "GRAY8".into(),
+            ..Default::default()
+        };
+        wire::encode(&Record::Video(layout), &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn other_bytes_and_other_sizes_are_read_anew() {
+        gst::init().expect("GStreamer starts");
+        let mut known = Known::default();
+        let mut width = |bytes: &[u8], payload| {
+            known.read(bytes, payload).expect("well formed");
+            known.layout().map(|(layout, checked)| (layout.width, checked.is_some()))
+        };
+        assert_eq!(width(&bytes_of(4), 8), Some((4, true)));
+        assert_eq!(width(&bytes_of(4), 8), Some((4, true)));
+        assert_eq!(width(&bytes_of(3), 8), Some((3, true)));
+        assert_eq!(width(&bytes_of(3), 5), Some((3, false)), "the last line does not fit");
+        assert_eq!(width(&[], 5), None);
+    }
+
+    #[test]
+    fn after_bytes_that_cannot_be_read_nothing_is_known() {
+        gst::init().expect("GStreamer starts");
+        let mut known = Known::default();
+        let good = bytes_of(4);
+        known.read(&good, 8).expect("well formed");
+        known.read(&good[..good.len() - 1], 8).expect_err("cut");
+        assert!(known.records().is_empty() && known.layout().is_none());
+        known.read(&good, 8).expect("well formed");
+        assert!(known.layout().is_some());
+    }
+}
