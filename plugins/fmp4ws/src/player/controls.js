@@ -8,6 +8,8 @@ const STYLE = `
     font: 13px/1.45 system-ui, "DejaVu Sans", sans-serif; }
   :host(:focus-visible) { outline: 2px solid #ffc857; outline-offset: -2px; }
   video, canvas.picture { display: block; width: 100%; height: 100%; object-fit: contain; }
+  /* The last picture, while the next one comes. */
+  video:not([hidden]) + canvas { position: absolute; inset: 0; }
   [hidden] { display: none !important; }
   ::slotted(*) { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
   .notice { position: absolute; inset: 0; display: grid; place-content: center; padding: 1em; text-align: center;

@@ -50,6 +50,8 @@ export class MsePlayback {
   #waiting = 0;
   #needsKeyframe = false;
   #keyframes = [];
+  /** Times of the pictures that were not presented yet. */
+  #coming = [];
   #ending = false;
   #started = false;
   #correcting = false;
@@ -93,6 +95,7 @@ export class MsePlayback {
       this.#needsKeyframe = false;
     }
     if (key !== undefined) this.#keyframes.push(key.pts + this.#clock.shift);
+    this.#coming.push(...samples.map(({ pts }) => pts + this.#clock.shift));
     this.#push({ data, key: key !== undefined, shift: this.#clock.shift, frames: samples.length });
   }
 
@@ -128,9 +131,12 @@ export class MsePlayback {
   presented(mediaTime, at) {
     const last = this.#presented;
     this.#presented = { mediaTime, at };
+    const passed = this.#coming.filter((pts) => pts < mediaTime - 0.002).length;
+    this.#coming = this.#coming.filter((pts) => pts > mediaTime + 0.002);
     if (last === null || this.#held || this.#ending || at - this.#jumped < SETTLED) return;
     const step = mediaTime - last.mediaTime;
     if (step <= 0 || step > FAR) return;
+    this.dropped += passed;
     if (at - last.at - step > VISIBLE) this.#pace.stalled();
   }
 

@@ -180,7 +180,6 @@ export class ValkkaVideo extends HTMLElement {
 
   /** All about it. Times are in seconds. */
   get stats() {
-    const quality = this.#playback?.kind === "mse" ? this.video.getVideoPlaybackQuality?.() : undefined;
     return {
       ...this.#counters,
       reconnects: this.#counters.reconnects + (this.#connection?.reconnects ?? 0),
@@ -200,7 +199,7 @@ export class ValkkaVideo extends HTMLElement {
       target: this.#pace.delay,
       rate: this.#playback?.kind === "mse" ? this.video.playbackRate : 1,
       stalls: this.#pace.stalls,
-      droppedByBrowser: (this.#playback?.dropped ?? 0) + (quality?.droppedVideoFrames ?? 0),
+      droppedByBrowser: this.#playback?.dropped ?? 0,
     };
   }
 
@@ -232,9 +231,18 @@ export class ValkkaVideo extends HTMLElement {
     this.#lost("");
   }
 
+  /** Keeps the picture that a <video> shows, which will be empty for a moment when it gets another source. */
+  #freeze() {
+    if (this.#playback?.kind !== "mse" || this.video.videoWidth === 0) return;
+    [this.#canvas.width, this.#canvas.height] = [this.video.videoWidth, this.video.videoHeight];
+    this.#canvas.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0);
+    this.#canvas.hidden = false;
+  }
+
   /** The connection is gone; the last picture stays. */
   #lost(reason) {
     this.#playback?.close();
+    this.#freeze();
     this.#playback = this.#stream = this.#mime = null;
     this.#extended = false;
     if (this.#connection !== null && !["ended", "error", "paused"].includes(this.#state)) this.#enter("connecting", reason);
@@ -323,7 +331,6 @@ export class ValkkaVideo extends HTMLElement {
     this.#pace.least = this.#reserveFor(kind);
     const rest = { pace: this.#pace, clock: this.#clock, fail: (reason) => this.#fail(reason), shown: (shown) => this.#show(shown),
       wantKeyframe: () => this.#connection?.say({ type: "idr" }) };
-    this.#canvas.hidden = kind === "mse";
     this.video.hidden = kind !== "mse";
     this.#playback = kind === "mse" ? new MsePlayback(this.video, rest) : new CodecsPlayback(this.#canvas, rest);
   }
@@ -366,6 +373,7 @@ export class ValkkaVideo extends HTMLElement {
     const utc = this.utc(mediaTime);
     this.#shown = { mediaTime, at: performance.now(), latency: utc === null ? null : Date.now() / 1000 - utc, width, height };
     this.#counters.frames++;
+    this.#canvas.hidden = this.#playback?.kind === "mse";
     if (this.#state !== "playing" && this.#state !== "ended" && !this.#held) {
       this.#connection?.proven();
       this.#enter("playing");

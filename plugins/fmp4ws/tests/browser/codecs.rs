@@ -1,0 +1,88 @@
+//! Streams of each kind, in each way of playing: the pictures that are seen are those that the player says they are.
+
+use crate::page::{Page, Seen};
+use crate::pipeline::Pipeline;
+use crate::scene::{base_ms, pipeline, scene};
+
+/// Frames that the sink wraps itself.
+pub const ENCODED: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse ! mp4mux fragment-duration=1 streamable=true";
+/// The only sink of a pipeline.
+pub const SINK: &str = "fmp4wssink name=sink stream-name=stream port=0";
+
+const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse";
+/// Two pictures between those that they are made of.
+const B_FRAMES: &str =
+    "x264enc speed-preset=ultrafast bframes=2 b-adapt=false rc-lookahead=4 sync-lookahead=0 key-int-max=25 ! h264parse";
+const MUX: &str = "mp4mux name=mux fragment-duration=1 streamable=true";
+const TONE: &str = "audiotestsrc is-live=true wave=ticks ! audioconvert ! audio/x-raw,rate=48000,channels=2";
+
+/// Pictures come in order, and nearly each is the one that the player says it is: between the event and the look at it a
+/// media element may have gone on by one.
+#[track_caller]
+pub fn assert_right(seen: &[Seen], pipeline: &Pipeline) {
+    assert_right_within(0.0, seen, pipeline);
+}
+
+/// The same, where a muxer has shifted all times by up to so many ms.
+#[track_caller]
+fn assert_right_within(shift: f64, seen: &[Seen], pipeline: &Pipeline) {
+    let base = base_ms(pipeline);
+    let readable: Vec<_> = seen.iter().filter_map(|seen| Some((seen.clock? as f64, seen.channel? - base))).collect();
+    assert!(readable.len() >= 25, "{seen:?}");
+    assert!(readable.is_sorted_by(|a, b| a.0 <= b.0), "pictures go back: {readable:?}");
+    assert!(seen.iter().all(|seen| seen.drawn == (seen.width, seen.height)), "{seen:?}");
+    let mut late: Vec<_> = readable.iter().map(|(clock, channel)| channel - clock).collect();
+    late.sort_by(f64::total_cmp);
+    let middle = late[late.len() / 2];
+    assert!((-2.0..shift + 2.0).contains(&middle), "{middle}: {readable:?}");
+    let right = late.iter().filter(|late| (*late - middle).abs() < 2.0).count();
+    assert!(right * 10 >= readable.len() * 8, "{right} of {} are right: {readable:?}", readable.len());
+    assert!(late.iter().all(|late| (late - middle).abs() < 90.0), "{readable:?}");
+}
+
+/// Plays a pipeline in both ways.
+#[track_caller]
+fn play(description: &str, shift: f64) -> (Pipeline, Page) {
+    let pipeline = pipeline(description);
+    pipeline.play();
+    let page = Page::open(pipeline.port());
+    for mode in ["webcodecs", "mse"] {
+        page.watch(mode);
+        assert_right_within(shift, &page.see_more(30), &pipeline);
+        assert_eq!(page.ask("return player.stats.mode"), mode);
+        let picture = if mode == "mse" { "video" } else { "canvas" };
+        assert_eq!(page.ask("return player.picture.localName"), picture);
+    }
+    (pipeline, page)
+}
+
+/// Sound is decoded along with the picture, by MSE, in time with it.
+#[track_caller]
+fn assert_sound(page: &Page) {
+    page.ask("seen.length = 0; watch('auto'); player.muted = false; return 0");
+    page.until(
+        "return player.stats.mode === 'mse' && !player.video.muted && player.video.webkitAudioDecodedByteCount > 20000",
+    );
+    page.see_more(10);
+    assert_eq!(page.ask("return all('[data-act=sound]')[0].getAttribute('aria-pressed')"), "true");
+    page.ask("player.muted = true; return 0");
+    page.until("return player.stats.mode === 'webcodecs' && player.state === 'playing'");
+}
+
+#[test]
+fn h264_from_mp4mux_plays() {
+    play(&format!("{} ! {X264} ! {MUX} ! {SINK}", scene(320, 240)), 0.0);
+}
+
+#[test]
+fn h264_with_b_frames_from_mp4mux_plays() {
+    // mp4mux makes up for the negative first decode time by a shift of all times, up to two pictures here.
+    play(&format!("{} ! {B_FRAMES} ! {MUX} ! {SINK}", scene(320, 240)), 80.0);
+}
+
+#[test]
+fn h264_with_aac_from_mp4mux_plays() {
+    let description = format!("{} ! {X264} ! {MUX} ! {SINK} {TONE} ! avenc_aac ! aacparse ! mux.", scene(320, 240));
+    let (_pipeline, page) = play(&description, 0.0);
+    assert_sound(&page);
+}
