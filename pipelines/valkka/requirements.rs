@@ -13,7 +13,7 @@ const GST_INSPECT: &str = "gst-inspect-1.0";
 
 /// Debian's package of each element that may be missing; the rest is in plugins-base and tools.
 const PACKAGES: [(&str, &[&str]); 4] = [
-    ("gstreamer1.0-plugins-good", &["rtspsrc", "rtph264depay", "rtph264pay", "mp4mux"]),
+    ("gstreamer1.0-plugins-good", &["rtspsrc", "rtph264depay", "rtph264pay"]),
     ("gstreamer1.0-plugins-bad", &["h264parse"]),
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avdec_h264"]),

@@ -67,6 +67,11 @@ pub struct Counters {
     pub bytes: u64,
     /// Init segments.
     pub inits: u64,
+    /// Frames that could not be read and were left out.
+    pub broken_frames: u64,
+    /// Init segments of H.264 that leave open how far pictures are reordered (no bitstream_restriction in the VUI): decoders
+    /// in hardware then hold back up to 16 pictures. The camera's or the encoder's settings may help.
+    pub unbounded_reorder: u64,
 }
 
 /// The fragments since the newest keyframe, as long as they are few enough.
@@ -158,6 +163,7 @@ impl Stream {
         state.clock = None;
         state.eos = false;
         state.counters.inits += 1;
+        state.counters.unbounded_reorder += u64::from(init.main().unbounded_reorder);
         state.viewers.iter().for_each(|viewer| viewer.push(|queue| queue.push_init(init.clone())));
     }
 
@@ -187,6 +193,16 @@ impl Stream {
         if keyframe_wanted {
             (self.listener)(Notice::KeyframeWanted);
         }
+    }
+
+    /// A frame could not be read.
+    pub fn count_broken(&self) {
+        self.state().counters.broken_frames += 1;
+    }
+
+    /// Nothing can be published before the next keyframe.
+    pub fn want_keyframe(&self) {
+        (self.listener)(Notice::KeyframeWanted);
     }
 
     /// The source has ended.

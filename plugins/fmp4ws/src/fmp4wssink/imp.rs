@@ -1,4 +1,5 @@
 use super::CAT;
+use super::pads::{self, Pads};
 use crate::intake::Intake;
 use crate::server::{self, Address, Place, Wish};
 use crate::stream::{Limits, Notice, Stream, lock};
@@ -84,7 +85,7 @@ pub struct Fmp4WsSink {
     #[property(name = "viewers", type = u32, get = Self::viewers,
         blurb = "Viewers at this moment (notifies)")]
     state: Mutex<State>,
-    intake: Mutex<Option<Intake>>,
+    pads: Pads,
     keyframe_asked: Mutex<Option<Instant>>,
 }
 
@@ -100,7 +101,8 @@ impl ObjectImpl for Fmp4WsSink {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             // The derive knows no structures.
             let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats").read_only().blurb(
-                "Figures: mime, width, height, fragments, keyframes, frames, bytes, inits, eos, and for each of the \
+                "Figures: mime, width, height, fragments, keyframes, frames, bytes, inits, broken-frames, \
+                 unbounded-reorder (H.264 without bitstream_restriction), eos, and for each of the \
                  viewers id, ext, seconds, sent-fragments, sent-bytes, queue-bytes, dropped-frames, dropped-bytes",
             );
             Fmp4WsSink::derived_properties().iter().cloned().chain([stats.build()]).collect()
@@ -118,14 +120,7 @@ impl ObjectImpl for Fmp4WsSink {
 
     fn constructed(&self) {
         self.parent_constructed();
-        let bin = self.obj();
-        let intake = Intake::new("intake");
-        bin.add(&intake).expect("a new bin takes any element");
-        let template = bin.pad_template("sink").expect("the class has this template");
-        let target = intake.static_pad("sink").expect("a base sink has this pad");
-        let pad = gst::GhostPad::builder_from_template_with_target(&template, &target);
-        bin.add_pad(&pad.expect("both are sink pads").build()).expect("a new bin has no pad of this name");
-        *lock(&self.intake) = Some(intake);
+        self.pads.add_main(self.obj().upcast_ref());
     }
 }
 
@@ -137,8 +132,8 @@ impl ElementImpl for Fmp4WsSink {
             gst::subclass::ElementMetadata::new(
                 "Fragmented MP4 over WebSocket sink",
                 "Sink/Network",
-                "Serves fragmented MP4 (mp4mux fragment-duration=1 streamable=true) to any number of browsers over \
-                 WebSocket, in go2rtc's protocol, with a page that plays it",
+                "Serves encoded video (with sound on the pad audio), or fragmented MP4 of any muxer, to any number of \
+                 browsers over WebSocket, in go2rtc's protocol, with a page that plays it",
                 "Valkka contributors",
             )
         });
@@ -146,12 +141,20 @@ impl ElementImpl for Fmp4WsSink {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<[gst::PadTemplate; 1]> = LazyLock::new(|| {
-            let caps = super::mp4_caps();
-            let template = gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &caps);
-            [template.expect("the template is valid")]
-        });
-        TEMPLATES.as_ref()
+        pads::templates()
+    }
+
+    fn request_new_pad(
+        &self,
+        _template: &gst::PadTemplate,
+        _name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        self.pads.request_sound(self.obj().upcast_ref(), self.stream())
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        self.pads.release(self.obj().upcast_ref(), pad);
     }
 
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
@@ -197,9 +200,7 @@ impl Fmp4WsSink {
         });
         let place = server::open(&wish, stream.clone())?;
         gst::info!(CAT, imp = self, "stream {name} is served at {}", place.address());
-        if let Some(intake) = self.intake() {
-            intake.set_stream(Some(stream.clone()));
-        }
+        self.pads.set_stream(Some(&stream));
         *lock(&self.state) = State::Started(Started { stream, place });
         if matches!(wish, Wish::Tcp { port: 0, .. }) {
             self.obj().notify("port");
@@ -208,9 +209,7 @@ impl Fmp4WsSink {
     }
 
     fn close(&self) {
-        if let Some(intake) = self.intake() {
-            intake.set_stream(None);
-        }
+        self.pads.set_stream(None);
         let state = std::mem::take(&mut *lock(&self.state));
         if let State::Started(Started { stream, place }) = state {
             stream.close(FAREWELL);
@@ -231,7 +230,7 @@ impl Fmp4WsSink {
                 let mut asked = lock(&self.keyframe_asked);
                 if asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_INTERVAL) {
                     *asked = Some(Instant::now());
-                    if let Some(intake) = self.intake() {
+                    if let Some(intake) = self.pads.main() {
                         intake.call_async(Intake::request_keyframe);
                     }
                 }
@@ -241,10 +240,6 @@ impl Fmp4WsSink {
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
-    }
-
-    fn intake(&self) -> Option<Intake> {
-        lock(&self.intake).clone()
     }
 
     fn stream(&self) -> Option<Arc<Stream>> {
@@ -304,6 +299,8 @@ impl Fmp4WsSink {
             .field("frames", report.counters.frames)
             .field("bytes", report.counters.bytes)
             .field("inits", report.counters.inits)
+            .field("broken-frames", report.counters.broken_frames)
+            .field("unbounded-reorder", report.counters.unbounded_reorder)
             .field("eos", report.eos)
             .field("viewers", gst::Array::new(viewers))
             .build()

@@ -5,8 +5,7 @@
 //!
 //! ```sh
 //! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,format=I420,width=640,height=480,framerate=25/1 \
-//!     ! x264enc tune=zerolatency key-int-max=50 ! h264parse \
-//!     ! mp4mux fragment-duration=1 streamable=true ! fmp4wssink stream-name=test
+//!     ! x264enc tune=zerolatency key-int-max=50 ! h264parse ! fmp4wssink stream-name=test
 //! ```
 //!
 //! Then open <http://127.0.0.1:8080/>.
@@ -16,6 +15,7 @@ use gst::prelude::*;
 use std::sync::LazyLock;
 
 mod imp;
+mod pads;
 
 /// Log category of everything here: `GST_DEBUG=fmp4wssink:6`.
 pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -26,12 +26,6 @@ glib::wrapper! {
     /// The element.
     pub struct Fmp4WsSink(ObjectSubclass<imp::Fmp4WsSink>) @extends gst::Bin, gst::Element, gst::Object,
         @implements gst::ChildProxy;
-}
-
-/// What the muxers call fragmented MP4; whether it is fragmented, only its boxes tell.
-pub(crate) fn mp4_caps() -> gst::Caps {
-    let variants = gst::List::new(["iso", "iso-fragmented", "cmaf"]);
-    gst::Caps::builder("video/quicktime").field("variant", variants).build()
 }
 
 /// Makes the element known.

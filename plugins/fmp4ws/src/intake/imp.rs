@@ -1,28 +1,29 @@
+use super::Role;
+use super::caps::{self, Input};
+use super::muxed::{Found, Muxed};
 use crate::clock::{MediaClock, channel_now_ns};
 use crate::fmp4wssink::CAT;
-use crate::mp4::{Fragment, Init, Output, Parser};
+use crate::mp4::{Frame, Muxer, Output};
 use crate::stream::{Stream, lock};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock};
 
-/// What comes in at the pad and how far it was understood.
+/// What comes in at the pad.
 #[derive(Default)]
-struct State {
-    parser: Parser,
-    outputs: Vec<Output>,
-    init: Option<Arc<Init>>,
-    /// Running time of the first sample of the fragment that is coming in.
-    first_sample: Option<gst::ClockTime>,
-    /// From arrival, for streams whose buffers have no time stamps.
-    arrival: Option<MediaClock>,
+enum State {
+    #[default]
+    Unknown,
+    Muxed(Box<Muxed>),
+    Frames,
 }
 
 #[derive(Default)]
 pub struct Intake {
+    place: OnceLock<(Role, Arc<Mutex<Muxer>>)>,
     state: Mutex<State>,
     stream: Mutex<Option<Arc<Stream>>>,
 }
@@ -53,7 +54,7 @@ impl ElementImpl for Intake {
             gst::subclass::ElementMetadata::new(
                 "Fragmented MP4 intake",
                 "Sink/Network",
-                "Internal to fmp4wssink: cuts a stream into fragments and publishes them",
+                "Internal to fmp4wssink: makes fragments of a stream and publishes them",
                 "Valkka contributors",
             )
         });
@@ -62,7 +63,8 @@ impl ElementImpl for Intake {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<[gst::PadTemplate; 1]> = LazyLock::new(|| {
-            let caps = crate::fmp4wssink::mp4_caps();
+            let mut caps = caps::accepted(Role::Main);
+            caps.merge(caps::accepted(Role::Sound));
             let template = gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &caps);
             [template.expect("the template is valid")]
         });
@@ -76,14 +78,41 @@ impl BaseSinkImpl for Intake {
         Ok(())
     }
 
+    fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
+        let caps = caps::accepted(self.role());
+        Some(
+            filter.map_or_else(
+                || caps.clone(),
+                |filter| filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+            ),
+        )
+    }
+
+    fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let input = caps::input(caps).map_err(|refused| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{refused}"));
+            gst::loggable_error!(CAT, "{refused}")
+        })?;
+        let mut state = self.state();
+        match (input, &*state) {
+            (Input::Muxed, State::Muxed(_)) => {}
+            (Input::Muxed, _) => *state = State::Muxed(Box::default()),
+            (Input::Video(stream, pixel), _) => {
+                *state = State::Frames;
+                self.muxer().set_video(stream, pixel);
+            }
+            (Input::Audio(stream), _) => {
+                *state = State::Frames;
+                self.muxer().set_sound(stream);
+            }
+        }
+        Ok(())
+    }
+
     fn event(&self, event: gst::Event) -> bool {
         match event.view() {
-            gst::EventView::FlushStop(_) => *self.state() = State::default(),
-            gst::EventView::Eos(_) => {
-                if let Some(stream) = self.stream() {
-                    stream.publish_eos();
-                }
-            }
+            gst::EventView::FlushStop(_) => self.flush(),
+            gst::EventView::Eos(_) => self.finish(),
             _ => {}
         }
         self.parent_event(event)
@@ -101,8 +130,24 @@ impl BaseSinkImpl for Intake {
 }
 
 impl Intake {
+    pub fn assign(&self, role: Role, muxer: Arc<Mutex<Muxer>>) {
+        self.place.get_or_init(|| (role, muxer));
+    }
+
     pub fn set_stream(&self, stream: Option<Arc<Stream>>) {
         *lock(&self.stream) = stream;
+    }
+
+    fn place(&self) -> &(Role, Arc<Mutex<Muxer>>) {
+        self.place.get_or_init(Default::default)
+    }
+
+    fn role(&self) -> Role {
+        self.place().0
+    }
+
+    fn muxer(&self) -> MutexGuard<'_, Muxer> {
+        lock(&self.place().1)
     }
 
     fn stream(&self) -> Option<Arc<Stream>> {
@@ -113,6 +158,30 @@ impl Intake {
         lock(&self.state)
     }
 
+    fn flush(&self) {
+        match &mut *self.state() {
+            State::Muxed(muxed) => **muxed = Muxed::default(),
+            State::Frames => self.muxer().flush(self.role() == Role::Main),
+            State::Unknown => {}
+        }
+    }
+
+    fn finish(&self) {
+        let Some(stream) = self.stream() else { return };
+        if matches!(&*self.state(), State::Frames) {
+            let mut muxer = self.muxer();
+            let mut outputs = Vec::new();
+            match self.role() {
+                Role::Main => muxer.finish(&mut outputs),
+                Role::Sound => muxer.finish_sound(),
+            }
+            self.publish(&stream, &muxer, outputs);
+        }
+        if self.role() == Role::Main {
+            stream.publish_eos();
+        }
+    }
+
     fn take(&self, buffer: &gst::BufferRef) -> Result<(), gst::FlowError> {
         let Some(stream) = self.stream() else { return Err(gst::FlowError::Flushing) };
         let map = buffer.map_readable().map_err(|_| {
@@ -120,60 +189,98 @@ impl Intake {
             gst::FlowError::Error
         })?;
         let mut state = self.state();
-        if state.parser.at_first_sample() {
-            state.first_sample = buffer.pts().and_then(|pts| self.running_time(pts));
+        if matches!(&*state, State::Unknown) && self.role() == Role::Main {
+            // Files and pipes have no caps.
+            *state = State::Muxed(Box::default());
         }
-        let State { parser, outputs, .. } = &mut *state;
-        let result = parser.push(&map, outputs);
-        let outputs = std::mem::take(&mut state.outputs);
+        match &mut *state {
+            State::Unknown => Err(gst::FlowError::NotNegotiated),
+            State::Frames => {
+                self.take_frame(&stream, buffer, &map);
+                Ok(())
+            }
+            State::Muxed(muxed) => {
+                let channel_time = || self.channel_time(self.running_time(buffer.pts()?)?);
+                let (found, result) = muxed.take(&map, channel_time);
+                drop(state);
+                for found in found {
+                    match found {
+                        Found::Init(init) => self.begin(&stream, &init),
+                        Found::Fragment(fragment, clock) => stream.publish(&fragment, clock),
+                    }
+                }
+                result.map_err(|error| {
+                    gst::element_imp_error!(self, gst::StreamError::Demux, ("{error}"));
+                    gst::FlowError::Error
+                })
+            }
+        }
+    }
+
+    fn take_frame(&self, stream: &Stream, buffer: &gst::BufferRef, data: &[u8]) {
+        let running = |time: Option<gst::ClockTime>| self.running_time(time?);
+        let decode = running(buffer.dts());
+        // Without any stamp, it is shown when it comes.
+        let shown = running(buffer.pts()).or(decode).or_else(|| running_now(&self.obj())).unwrap_or(0);
+        let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let frame = Frame { data, shown, decode, keyframe, arrived: channel_now_ns() };
+        let mut outputs = Vec::new();
+        let mut muxer = self.muxer();
+        let result = match self.role() {
+            Role::Main => muxer.video(frame, &mut outputs),
+            Role::Sound => {
+                muxer.sound(frame, &mut outputs);
+                Ok(())
+            }
+        };
+        let keyframe_wanted = muxer.take_keyframe_wanted();
+        self.publish(stream, &muxer, outputs);
+        drop(muxer);
+        if let Err(error) = result {
+            gst::warning!(CAT, imp = self, "a frame is left out: {error}");
+            stream.count_broken();
+        }
+        if keyframe_wanted {
+            stream.want_keyframe();
+        }
+    }
+
+    /// Under the muxer's lock: both pads publish in the order in which the muxer numbered.
+    fn publish(&self, stream: &Stream, muxer: &Muxer, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Init(init) => {
-                    gst::info!(CAT, imp = self, "stream {} begins as {}", stream.name(), init.mime());
-                    stream.publish_init(&init);
-                    state.init = Some(init);
-                    state.arrival = None;
-                }
+                Output::Init(init) => self.begin(stream, &init),
                 Output::Fragment(fragment) => {
-                    gst::log!(CAT, imp = self, "keyframe {} {:?}", fragment.keyframe, fragment.runs);
-                    let clock = self.clock_of(&mut state, &fragment);
-                    stream.publish(&fragment, clock);
+                    let origin = muxer.origin().filter(|_| fragment.frames > 0);
+                    let clock = origin.and_then(|origin| self.channel_time(origin));
+                    stream.publish(&fragment, clock.map(|pts0| MediaClock::new(pts0, 0, true)));
                 }
             }
         }
-        drop(state);
-        result.map_err(|error| {
-            gst::element_imp_error!(self, gst::StreamError::Demux, ("{error}"));
-            gst::FlowError::Error
-        })
     }
 
-    /// mp4mux sends a segment in bytes and stamps samples with running time; other muxers send a segment in time.
-    fn running_time(&self, pts: gst::ClockTime) -> Option<gst::ClockTime> {
+    fn begin(&self, stream: &Stream, init: &Arc<crate::mp4::Init>) {
+        gst::info!(CAT, imp = self, "stream {} begins as {}", stream.name(), init.mime());
+        stream.publish_init(init);
+    }
+
+    /// In nanoseconds; before 0 too, as the first decode times of streams with B-frames are.
+    /// mp4mux sends a segment in bytes and stamps samples with running time; all others send a segment in time.
+    fn running_time(&self, time: gst::ClockTime) -> Option<i64> {
         match self.obj().segment().downcast::<gst::ClockTime>() {
-            Ok(segment) => segment.to_running_time(pts),
-            Err(_) => Some(pts),
+            Ok(segment) => match segment.to_running_time_full(time)? {
+                gst::Signed::Positive(time) => i64::try_from(time.nseconds()).ok(),
+                gst::Signed::Negative(time) => i64::try_from(time.nseconds()).ok().map(|time| -time),
+            },
+            Err(_) => i64::try_from(time.nseconds()).ok(),
         }
-    }
-
-    /// What the fragment's media time means, by the time stamp of its first sample.
-    fn clock_of(&self, state: &mut State, fragment: &Fragment) -> Option<MediaClock> {
-        let first_sample = state.first_sample.take();
-        let main = state.init.as_ref()?.main();
-        let run = fragment.runs.first().filter(|run| run.track == main.id && run.samples > 0)?;
-        let media_time = i128::from(run.shown) * 1_000_000_000 / i128::from(main.timescale);
-        let media_time = i64::try_from(media_time).ok()?;
-        if let Some(running_time) = first_sample {
-            state.arrival = None;
-            return Some(MediaClock::new(self.channel_time(running_time)?, media_time, true));
-        }
-        Some(*state.arrival.get_or_insert_with(|| MediaClock::new(channel_now_ns(), media_time, false)))
     }
 
     /// Base time + running time, on CLOCK_MONOTONIC also when the pipeline has another clock.
-    fn channel_time(&self, running_time: gst::ClockTime) -> Option<i64> {
+    fn channel_time(&self, running_time: i64) -> Option<i64> {
         let element = self.obj();
-        let time = i64::try_from((element.base_time()? + running_time).nseconds()).ok()?;
+        let base_time = i64::try_from(element.base_time()?.nseconds()).ok()?;
+        let time = base_time.checked_add(running_time)?;
         let clock = element.clock()?;
         let monotonic = clock.type_() == gst::SystemClock::static_type()
             && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic;
@@ -183,4 +290,8 @@ impl Intake {
         let clock_now = i64::try_from(clock.time().nseconds()).ok()?;
         Some(time.saturating_add(channel_now_ns().saturating_sub(clock_now)))
     }
+}
+
+fn running_now(element: &super::Intake) -> Option<i64> {
+    i64::try_from(element.current_running_time()?.nseconds()).ok()
 }

@@ -1,5 +1,6 @@
 //! The init segment: ftyp and moov, and what the moov says of each track.
 
+use super::elementary::h264_unbounded;
 use super::{Error, boxes, codec};
 use bytes::Bytes;
 use mp4_atom::{Atom, Elst, Trex};
@@ -39,6 +40,8 @@ pub struct Track {
     pub height: u16,
     /// Media time that the edit list shows at time 0, in `timescale`. Muxers use it to take out what B-frames add.
     pub edit: u64,
+    /// H.264 whose parameter sets leave open how far pictures are reordered.
+    pub unbounded_reorder: bool,
     /// trex: what a fragment does not say.
     pub(super) defaults: Defaults,
 }
@@ -124,12 +127,14 @@ impl Track {
             }
             Kind::Audio => (codec::AUDIO_ENTRY, 0, 0),
         };
-        let codec = codec::codec_string(entry.kind, entry.body.get(fixed..).unwrap_or(&[]));
+        let configuration = entry.body.get(fixed..).unwrap_or(&[]);
+        let codec = codec::codec_string(entry.kind, configuration);
+        let unbounded_reorder = boxes::child(configuration, b"avcC").is_some_and(|avcc| h264_unbounded(avcc.body));
         let defaults = trexes.iter().find(|trex| trex.track_id == id).map_or(Defaults::default(), |trex| Defaults {
             duration: trex.default_sample_duration,
             flags: trex.default_sample_flags,
         });
-        Ok(Some(Self { id, kind, timescale, codec, width, height, edit: edit(trak), defaults }))
+        Ok(Some(Self { id, kind, timescale, codec, width, height, edit: edit(trak), unbounded_reorder, defaults }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Fragmented MP4 as it arrives: bytes in, init segments and fragments out.
 //!
-//! For `intake`, which feeds whatever a muxer pushes, in pieces of any size. Everything here is plain data and
+//! For `intake`, which feeds whatever a muxer pushes, in pieces of any size ([`Parser`]), or encoded frames, of which
+//! fragments are made here ([`Muxer`]). Everything here is plain data and
 //! needs no pipeline; buffer flags and caps are not looked at, because muxers disagree about them and the boxes do not
 //! lie. What a viewer gets of it, and when, is `stream`'s business.
 //!
@@ -16,17 +17,22 @@
 
 mod boxes;
 mod codec;
+mod elementary;
 mod fragment;
 mod init;
+mod muxer;
 mod parser;
 mod retime;
+mod write;
 
 #[cfg(test)]
 pub(crate) mod samples;
 
 pub use codec::{Family, families, family};
+pub use elementary::{Aac, Audio, Av1, Error as FrameError, H264, H265, Opus, Video};
 pub use fragment::{Fragment, Run};
 pub use init::{Init, Kind, Track};
+pub use muxer::{Frame, Muxer};
 pub use parser::{Limits, Output, Parser};
 pub use retime::OwnTimes;
 
