@@ -124,7 +124,10 @@ impl<T> Waiting<T> {
     }
 
     fn pop_if(&mut self, condition: impl FnOnce(&T) -> bool) -> Option<(T, Vec<u8>)> {
-        let sample = self.samples.pop_front_if(|(what, _)| condition(what))?;
+        if !condition(&self.samples.front()?.0) {
+            return None;
+        }
+        let sample = self.samples.pop_front()?;
         self.bytes -= sample.1.len();
         Some(sample)
     }
