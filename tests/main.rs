@@ -11,6 +11,7 @@ mod examples;
 mod hold;
 mod install;
 mod orchestrator;
+mod pipeline;
 mod refusal;
 mod stop;
 mod stream;

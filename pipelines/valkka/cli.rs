@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use crate::{
     camera::{self, Camera},
     config::{self, Config, Secret, Tls},
+    pipeline::Origin,
 };
 
 /// Camera pipelines as processes: spawned, supervised, and live on one web page.
@@ -51,6 +52,9 @@ pub enum Command {
     /// Show the pipeline descriptions that run for cameras
     #[command(subcommand)]
     Template(Template),
+    /// Run a pipeline description as gst-launch-1.0 does; under the orchestrator, take commands
+    #[command(after_long_help = PIPELINE_EXAMPLES)]
+    Pipeline(Pipeline),
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Example:\n  valkka completions bash > ~/.local/share/bash-completion/completions/valkka"
@@ -205,6 +209,38 @@ pub struct Analysis {
     #[arg(long = "analysis-fps", value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=240))]
     pub fps: u32,
+}
+
+const PIPELINE_EXAMPLES: &str = "\
+Examples:
+  valkka pipeline videotestsrc ! videoconvert ! autovideosink
+  valkka pipeline --file lobby.launch
+
+Ctrl-C ends the stream, so that files are complete; a second Ctrl-C does not wait.";
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Pipeline {
+    /// The description, as gst-launch-1.0 takes it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "DESCRIPTION")]
+    pub words: Vec<String>,
+    /// Read it from a file; lines that begin with # are comments
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Read it from an inherited descriptor: words, each ended by a zero byte
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    pub descriptor: Option<i32>,
+}
+
+impl Pipeline {
+    /// Where the description is.
+    pub fn origin(self) -> Origin {
+        match (self.descriptor, self.file) {
+            (Some(number), _) => Origin::Descriptor(number),
+            (None, Some(file)) => Origin::File(file),
+            (None, None) => Origin::Words(self.words),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod desk;
 mod health;
 mod log;
 mod mask;
+mod pipeline;
 mod plan;
 mod process;
 mod requirements;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Schema => verbs::file::schema(),
         Command::Template(options) => verbs::template::template(&options),
         Command::Demo(options) => asynchronously(demo::demo(options)),
+        Command::Pipeline(options) => pipeline::run(&options.origin()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "valkka", &mut std::io::stdout());
             Ok(())

@@ -73,11 +73,12 @@ pub fn inherit() -> Result<Option<UnixStream>, InheritedError> {
     }
 }
 
-/// Makes a number an owned descriptor.
+/// Makes the number of an inherited descriptor a descriptor that is owned, and closed on exec. For other descriptors than
+/// that of the commands, which a program was promised in its arguments. To be called once for each, early.
 ///
 /// By sending it to ourselves: the kernel checks the number and hands out a descriptor, which no safe function does
 /// directly. The number itself is closed.
-pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     let (from, to) =
         socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
     let numbers = [number];

@@ -62,7 +62,7 @@ pub use backend::{Backend, Closed, PendingCall, Refusal};
 pub use framing::{MAX_MESSAGE, ProtocolError};
 pub use frontend::{CallError, Frontend};
 pub use handlers::Handlers;
-pub use inherited::{ENVIRONMENT, InheritedError, inherit, pair, pass};
+pub use inherited::{ENVIRONMENT, InheritedError, inherit, pair, pass, take};
 pub use message::{Answer, Call, Event, Message};
 pub use outbox::{EventError, Events};
 
