@@ -87,6 +87,18 @@ struct Detections<'a> {
     objects: Vec<&'a RawValue>,
 }
 
+/// What the analyser says of the life of an object, likewise.
+#[derive(Deserialize)]
+struct ObjectEvent<'a> {
+    #[serde(borrow)]
+    after: TrackedObject<'a>,
+}
+
+#[derive(Deserialize)]
+struct TrackedObject<'a> {
+    camera: &'a str,
+}
+
 /// Everything that is known, and those who want to know.
 #[derive(Debug)]
 pub struct Board {
@@ -243,7 +255,7 @@ impl Board {
 
     /// A line of the analyser; `false` if it is not one of its messages.
     pub fn analysed(&self, line: &str) -> bool {
-        let Ok(detections) = serde_json::from_str::<Detections>(line) else { return false };
+        let Ok(detections) = serde_json::from_str::<Detections>(line) else { return self.lived(line) };
         let now = Instant::now();
         let known = self.camera(detections.camera, |entry| {
             entry.objects = detections.objects.len();
@@ -253,6 +265,17 @@ impl Board {
         if known {
             let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
             self.tell(|| event("detections", &value));
+        }
+        known
+    }
+
+    /// A line of the analyser about the life of an object; `false` if it is none.
+    fn lived(&self, line: &str) -> bool {
+        let Ok(ObjectEvent { after }) = serde_json::from_str(line) else { return false };
+        let known = self.has_camera(after.camera);
+        if known {
+            let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+            self.tell(|| event("object", &value));
         }
         known
     }
@@ -404,6 +427,17 @@ mod tests {
         assert_eq!((camera.state, camera.objects), (State::Live, 1));
         assert!(events.try_recv().unwrap().starts_with(r#"{"type":"status""#));
         assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"detections","value":{line}}}"#));
+    }
+
+    #[test]
+    fn lives_of_objects_pass_through_unchanged() {
+        let board = board();
+        let mut events = board.events();
+        let line = r#"{"v":1,"type":"new","before":{},"after":{"camera":"lobby","label":"person"}}"#;
+        assert!(board.analysed(line));
+        assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"object","value":{line}}}"#));
+        assert!(!board.analysed(&line.replace("lobby", "nobody")));
+        assert_eq!(board.status().cameras[0].state, State::Connecting, "it was no frame");
     }
 
     #[test]

@@ -14,8 +14,11 @@ const MAX_SIDE: u32 = 32768;
 /// Order and number of the colours in a pixel, one byte each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Red, green, blue.
     Rgb,
+    /// Blue, green, red.
     Bgr,
+    /// One byte of brightness.
     Gray8,
 }
 
@@ -45,9 +48,11 @@ impl Format {
 /// Format and size of the pictures in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
+    /// Of its pixels.
     pub format: Format,
     /// In pixels, as `height`; neither is 0.
     pub width: u32,
+    /// In pixels.
     pub height: u32,
 }
 
@@ -104,20 +109,26 @@ impl fmt::Display for Picture {
 /// Why the frames of a channel cannot be analysed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsError {
+    /// Encoded video, audio.
     #[error(
         "it carries {0}, not raw video: read the channel with the decoded pictures, or write one with \"... ! videoconvert ! video/x-raw,format=RGB ! valkkashmsink\""
     )]
     NotRawVideo(String),
+    /// Other pixels than OpenCV can use as they are.
     #[error(
         "its pictures are {0}; RGB, BGR and GRAY8 can be analysed: put \"videoconvert ! video/x-raw,format=RGB\" before its valkkashmsink"
     )]
     Format(String),
+    /// A field is not there.
     #[error("its caps have no {0}")]
     Missing(&'static str),
+    /// Caps that leave something open.
     #[error("its caps leave a choice: {0}")]
     NotFixed(String),
+    /// No size of a picture.
     #[error("its pictures have an impossible size: {0}")]
     Size(String),
+    /// No caps.
     #[error("its caps cannot be read at: {0}")]
     Malformed(String),
 }

@@ -1,28 +1,21 @@
-//! One channel under analysis: its reader, what its frames look like, and the memory of its motion detector.
+//! One channel under analysis: its reader, and what its frames look like.
 //!
 //! ```text
 //!             Attached           CAPS                Frame
-//!  (no writer) ─────► attached ─────► picture known ──────► Detections: reply to the writer, line on standard output
+//!  (no writer) ─────► attached ─────► picture known ──────► a shot for the camera
 //!      ▲                                    │
-//!      └───────────── Lost, Eos ◄───────────┘   the background stays: the next writer shows the same camera
+//!      └───────────── Lost, Eos ◄───────────┘   the camera stays: the next writer shows the same place
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use frame_ring::{
-    Attachment, Frame, Integrity, Item, LineHandle, ReadError, Reader, Reply, ReplyFormat, SendError, StateKind,
-};
-use opencv::core::Size;
+use frame_ring::{Attachment, Item, LineHandle, ReadError, Reader, StateKind};
 
+use crate::camera::Shot;
 use crate::caps::Picture;
-use crate::layout::Plane;
 use crate::log::Log;
-use crate::message::{Detections, MAX_OBJECTS, Object};
-use crate::motion::Motion;
-use crate::track::Tracker;
-use crate::view::with_view;
 
-/// A channel and everything that its frames need.
+/// A channel and what is known of its frames.
 pub struct Channel {
     name: String,
     reader: Reader,
@@ -30,8 +23,6 @@ pub struct Channel {
     line: LineHandle,
     /// None until the writer has told usable caps.
     picture: Option<Picture>,
-    motion: Motion,
-    tracker: Tracker,
     log: Log,
 }
 
@@ -41,16 +32,18 @@ pub enum Step {
     Idle,
     /// Something, and there may be more.
     Busy,
-    /// A frame was analysed; this is the message about it.
-    Answer(Vec<u8>),
-    /// The writer has said that the stream is over. Another writer may come.
+    /// A frame.
+    Shot(Box<Shot>),
+    /// The writer has gone. Another one may come.
+    Lost,
+    /// The writer has said that the stream is over. Another one may come.
     Ended,
 }
 
 impl Channel {
-    pub fn new(name: String, reader: Reader, motion: Motion) -> Self {
-        let log = Log::of(&name);
-        Self { line: reader.line(), name, reader, picture: None, motion, tracker: Tracker::default(), log }
+    /// Of that name in messages to people.
+    pub fn new(name: &str, reader: Reader) -> Self {
+        Self { line: reader.line(), name: name.to_owned(), reader, picture: None, log: Log::of(name) }
     }
 
     /// Takes the next thing from the channel. An error means that the channel is of no use any more.
@@ -68,7 +61,10 @@ impl Channel {
         match item {
             Item::Attached(Attachment { writer_pid, .. }) => self.log.say(&format!("reads from process {writer_pid}")),
             Item::State { kind: StateKind::CAPS, bytes } => self.set_caps(&bytes),
-            Item::Frame(frame) => return Ok(self.analyse(frame).map_or(Step::Busy, Step::Answer)),
+            Item::Frame(frame) => {
+                let shot = self.picture.map(|picture| Box::new(Shot { frame, picture, line: self.line.clone() }));
+                return Ok(shot.map_or(Step::Busy, Step::Shot));
+            }
             Item::Eos => {
                 self.log.say("its stream has ended");
                 return Ok(Step::Ended);
@@ -76,6 +72,7 @@ impl Channel {
             Item::Lost(reason) => {
                 self.picture = None;
                 self.log.say(&format!("has no writer any more ({reason}); waits for the next"));
+                return Ok(Step::Lost);
             }
             // Other states and events do not matter for what is in a picture.
             _ => {}
@@ -83,8 +80,14 @@ impl Channel {
         Ok(Step::Busy)
     }
 
+    /// As people call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Frames that were not taken because newer ones came.
+    pub fn skipped(&self) -> u64 {
+        self.reader.stats().lost
     }
 
     fn set_caps(&mut self, caps: &[u8]) {
@@ -102,42 +105,6 @@ impl Channel {
             }
         }
     }
-
-    /// Looks for motion in the frame and answers its writer. None if the frame cannot be analysed.
-    fn analyse(&mut self, frame: Frame) -> Option<Vec<u8>> {
-        let picture = self.picture?;
-        if frame.integrity() == Integrity::Torn {
-            self.log.warn("a frame is left out: its checksum is wrong");
-            return None;
-        }
-        let objects = match self.find(&frame, &picture) {
-            Ok(objects) => objects,
-            Err(error) => {
-                self.log.warn(&format!("a frame is left out: {error}"));
-                return None;
-            }
-        };
-        let size = picture_size(&picture);
-        let message = Detections::new(&self.name, &frame, size, objects).to_json();
-        let reply = Reply { frame: Some(frame.id()), format: ReplyFormat::Json, payload: message };
-        // The slot is of no more use here; sending may take a moment.
-        drop(frame);
-        match self.line.reply(&reply) {
-            // A writer that has gone needs no answer; the channel will say that it has.
-            Ok(()) | Err(SendError::NotConnected) => {}
-            Err(error) => self.log.warn(&format!("a reply is lost: {error}")),
-        }
-        Some(reply.payload)
-    }
-
-    fn find(&mut self, frame: &Frame, picture: &Picture) -> anyhow::Result<Vec<Object>> {
-        let plane = Plane::of_frame(picture, frame.metas())?;
-        let mut blobs = with_view(frame.as_ref(), picture, plane, |view| self.motion.find(view))?;
-        blobs.truncate(MAX_OBJECTS);
-        let size = picture_size(picture);
-        let objects = self.tracker.identify(size, blobs);
-        Ok(objects.iter().map(|(id, blob)| Object::motion(*id, blob, size)).collect())
-    }
 }
 
 /// Readable when [`Channel::step`] may bring something again after it was idle.
@@ -145,9 +112,4 @@ impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
-}
-
-fn picture_size(picture: &Picture) -> Size {
-    let side = |side: u32| i32::try_from(side).expect("caps with larger sides are refused");
-    Size::new(side(picture.width), side(picture.height))
 }

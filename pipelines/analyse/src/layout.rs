@@ -18,6 +18,7 @@ pub struct Plane {
 
 /// Why the metas of a frame tell of no such picture.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each says what it is in its message")]
 pub enum LayoutError {
     #[error("its metas end in the middle")]
     Truncated,

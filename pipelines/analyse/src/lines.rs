@@ -1,7 +1,7 @@
-//! Lines on standard output, each written whole and at once.
+//! Lines on standard output, each written whole.
 //!
-//! Whoever reads them may be slow or gone. A full pipe makes the worker wait, and a signal ends that wait; nothing is
-//! lost by it, because a waiting worker takes the newest frames afterwards. A closed pipe is an orderly end.
+//! Whoever reads them may be slow or gone. What does not fit the pipe waits here, and the descriptor says when it is
+//! writable again; nothing blocks. A closed pipe is an orderly end.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,10 +15,10 @@ const ATOMIC: usize = 4096;
 /// Why no more lines are to be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LinesError {
-    #[error("a signal asks to stop")]
-    Stopped,
+    /// Nobody reads any more.
     #[error("nobody reads standard output any more")]
     Closed,
+    /// A full disk, for example.
     #[error("cannot write to standard output: {0}")]
     Failed(io::Error),
 }
@@ -26,42 +26,53 @@ pub enum LinesError {
 /// Where lines go.
 pub struct Lines<W> {
     out: W,
+    waiting: Vec<u8>,
 }
 
 impl<W: Write + AsFd> Lines<W> {
     /// `out` must not buffer.
     pub fn new(out: W) -> Self {
-        Self { out }
+        Self { out, waiting: Vec::new() }
     }
 
-    /// Writes `line` and its end. Waits while the pipe is full, until `stop` becomes readable.
-    pub fn write(&mut self, mut line: Vec<u8>, stop: BorrowedFd<'_>) -> Result<(), LinesError> {
-        line.push(b'\n');
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            self.wait(stop)?;
-            match self.out.write(&rest[..rest.len().min(ATOMIC)]) {
-                Ok(written) => rest = &rest[written..],
+    /// Has `line` written, with its end, as far as there is room. Never waits.
+    pub fn write(&mut self, line: &[u8]) -> Result<(), LinesError> {
+        self.waiting.extend_from_slice(line);
+        self.waiting.push(b'\n');
+        self.flush()
+    }
+
+    /// Writes what waits, as far as there is room. Never waits.
+    pub fn flush(&mut self) -> Result<(), LinesError> {
+        let mut written = 0;
+        while written < self.waiting.len() && self.has_room()? {
+            let end = self.waiting.len().min(written + ATOMIC);
+            match self.out.write(&self.waiting[written..end]) {
+                Ok(count) => written += count,
                 Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => break,
                     io::ErrorKind::BrokenPipe => return Err(LinesError::Closed),
                     _ => return Err(LinesError::Failed(error)),
                 },
             }
         }
+        self.waiting.drain(..written);
         Ok(())
     }
 
-    fn wait(&self, stop: BorrowedFd<'_>) -> Result<(), LinesError> {
-        let mut fds = [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT), PollFd::new(stop, PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(LinesError::Failed(errno.into())),
-                // An error of the pipe shows at the write.
-                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) => return Err(LinesError::Stopped),
-            }
+    /// Is everything written?
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn has_room(&self) -> Result<bool, LinesError> {
+        let mut fds = [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            // An error of the pipe shows at the write.
+            Ok(_) => Ok(fds[0].any() == Some(true)),
+            Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(LinesError::Failed(errno.into())),
         }
     }
 }
@@ -74,47 +85,34 @@ impl<W: AsFd> AsFd for Lines<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{PipeReader, PipeWriter, Read, pipe};
-    use std::thread;
+    use std::io::{Read, pipe};
 
     use super::*;
 
-    /// A pipe for the lines, and one whose reading end says "stop" when its writing end is written to or dropped.
-    fn lines() -> (PipeReader, Lines<PipeWriter>, PipeReader, PipeWriter) {
-        let (reader, writer) = pipe().unwrap();
-        let (stop, stopper) = pipe().unwrap();
-        (reader, Lines::new(writer), stop, stopper)
-    }
-
     #[test]
-    fn line_longer_than_the_pipe_arrives_whole() {
-        let (mut reader, mut lines, stop, _stopper) = lines();
-        let long = vec![b'x'; 300_000];
-        let wanted = long.len() + 1;
-        let read = thread::spawn(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).unwrap();
-            all
-        });
-        lines.write(long, stop.as_fd()).unwrap();
+    fn line_longer_than_the_pipe_arrives_whole_as_it_is_read() {
+        let (mut reader, writer) = pipe().unwrap();
+        let mut lines = Lines::new(writer);
+        let long: Vec<u8> = (0..300_000).map(|n| b'a' + (n % 26) as u8).collect();
+        lines.write(&long).unwrap();
+        lines.write(b"end").unwrap();
+        assert!(!lines.is_empty(), "a pipe has 64 KiB");
+        let (mut all, mut part) = (Vec::new(), [0; 10_000]);
+        while !lines.is_empty() {
+            let count = reader.read(&mut part).unwrap();
+            all.extend_from_slice(&part[..count]);
+            lines.flush().unwrap();
+        }
         drop(lines);
-        let all = read.join().unwrap();
-        assert_eq!((all.len(), all.last()), (wanted, Some(&b'\n')));
-    }
-
-    #[test]
-    fn full_pipe_is_left_when_asked_to_stop() {
-        let (_reader, mut lines, stop, mut stopper) = lines();
-        stopper.write_all(b"!").unwrap();
-        let error = lines.write(vec![b'x'; 300_000], stop.as_fd()).unwrap_err();
-        assert!(matches!(error, LinesError::Stopped), "{error}");
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all, [&long[..], b"\nend\n"].concat());
     }
 
     #[test]
     fn reader_that_has_gone_is_told_apart() {
-        let (reader, mut lines, stop, _stopper) = lines();
+        let (reader, writer) = pipe().unwrap();
         drop(reader);
-        let error = lines.write(b"{}".to_vec(), stop.as_fd()).unwrap_err();
+        let error = Lines::new(writer).write(b"{}").unwrap_err();
         assert!(matches!(error, LinesError::Closed), "{error}");
     }
 }

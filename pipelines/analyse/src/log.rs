@@ -10,6 +10,7 @@ pub struct Log {
 }
 
 impl Log {
+    /// Under that name.
     pub fn of(channel: &str) -> Self {
         Self { channel: channel.to_owned(), warned: None }
     }
@@ -29,7 +30,8 @@ impl Log {
     }
 }
 
-/// Writes a line of the worker. A standard error that nobody reads is no reason to stop.
+/// Writes a line of the worker, at once: threads speak beside each other. A standard error that nobody reads is no
+/// reason to stop.
 pub fn line(text: &str) {
-    let _ = writeln!(io::stderr(), "valkka-analyse: {text}");
+    let _ = io::stderr().write_all(format!("valkka-analyse: {text}\n").as_bytes());
 }

@@ -1,68 +1,48 @@
-//! `valkka-analyse`: finds motion in the frames of any number of channels, and answers with messages.
-//!
-//! One process serves many cameras. It takes frames from their channels where they lie, looks for motion with OpenCV, and
-//! says what it found as one JSON object per frame: on standard output, one per line, for whoever started it; and as a
-//! reply to the frame's writer. It needs neither GStreamer nor a configuration file; `README.md` shows it at work.
-//!
-//! | module | knows |
-//! | --- | --- |
-//! | [`worker`] | waiting for all channels, turns, why to end |
-//! | [`channel`] | one channel: what comes out of it, and what is said about it |
-//! | [`caps`] | format and size of pictures, from the caps string |
-//! | [`layout`] | where the pixels are in a frame, from its video meta |
-//! | [`view`] | a frame as OpenCV sees it, without a copy |
-//! | [`motion`] | OpenCV's background subtraction |
-//! | [`track`] | which object of this picture is which of the last |
-//! | [`message`] | the JSON |
-//! | [`lines`], [`log`] | standard output, standard error |
+//! The program: arguments, signals, and the exit code. What it does is in the library.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use frame_ring::{ChannelAddress, InitialFrame, Policy, Reader, ReaderOptions};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use valkka_analyse::analyser::{Analyser, Ended, Options};
+use valkka_analyse::config::{CameraConfig, PolicyName};
+use valkka_analyse::detect::{DetectorConfig, MotionConfig};
+use valkka_analyse::log;
+use valkka_analyse::outlet::Outlet;
+use valkka_command::Backend;
 
-use crate::channel::Channel;
-use crate::lines::Lines;
-use crate::motion::{Motion, Sensitivity};
-use crate::worker::Ended;
-
-mod caps;
-mod channel;
-mod layout;
-mod lines;
-mod log;
-mod message;
-mod motion;
-mod track;
-mod view;
-mod worker;
-
-/// Finds motion in the pictures of channels, and says what it found: one line of JSON per frame.
+/// Looks at the pictures of channels, and says what it found: one line of JSON per frame, and per change of an object.
 ///
 /// A channel need not exist yet. Raw video in RGB, BGR or GRAY8 can be analysed. Every message goes to standard output,
 /// and as a reply to the writer of the frame. SIGINT and SIGTERM end the analyser, and so does closing its output.
+///
+/// Started by a frontend (VALKKA_COMMANDS in the environment), it takes the commands attach, detach, zones and status,
+/// tells events instead of lines, and ends with the frontend.
 #[derive(Debug, Parser)]
 #[command(name = "valkka-analyse", version)]
 struct Args {
-    /// A channel to read: its name, or the path of its socket if it has a slash. Can be given several times
-    #[arg(long = "channel", value_name = "NAME", required = true)]
+    /// A channel to look at for motion: its name, or the path of its socket if it has a slash. Can be given several times
+    #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
 
-    /// Which frames to take when analysing is slower than writing
+    /// A camera with its own settings, as JSON: {"channel":"lobby.rgb","detector":"people"}. Can be given several times
+    #[arg(long, value_name = "JSON")]
+    attach: Vec<String>,
+
+    /// Analysis threads; 0 takes one per processor
+    #[arg(long, value_name = "THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=256))]
+    threads: u16,
+
+    /// Which frames of --channel to take when analysing is slower than writing
     #[arg(long, value_enum, default_value_t = PolicyName::Latest)]
     policy: PolicyName,
 
-    /// Frames that may wait in each channel, for the policies queue and lossless
+    /// Frames that may wait in each --channel, for the policies queue and lossless
     #[arg(long, value_name = "FRAMES", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     queue_size: u32,
 
@@ -75,7 +55,7 @@ struct Args {
     threshold: f64,
 
     /// Frames that the background remembers. What stands still for a tenth of them becomes background
-    #[arg(long, value_name = "FRAMES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "FRAMES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     history: u32,
 
     /// Threads that OpenCV may use for a frame; 0 takes one per processor. With many cameras 1 is best
@@ -89,26 +69,6 @@ struct Args {
     /// Write no lines: the writers of the channels alone get answers
     #[arg(short, long)]
     quiet: bool,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum PolicyName {
-    /// Always the newest frame
-    Latest,
-    /// The oldest of --queue-size frames
-    Queue,
-    /// Every frame; the writer waits (it must allow that: lossless-timeout)
-    Lossless,
-}
-
-impl From<PolicyName> for Policy {
-    fn from(name: PolicyName) -> Self {
-        match name {
-            PolicyName::Latest => Policy::Latest,
-            PolicyName::Queue => Policy::Queue,
-            PolicyName::Lossless => Policy::Lossless,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -128,45 +88,59 @@ fn analyse(args: &Args) -> anyhow::Result<ExitCode> {
     opencv::core::set_num_threads(if args.opencv_threads == 0 { -1 } else { args.opencv_threads })
         .context("cannot set the number of OpenCV's threads")?;
 
-    let mut seen = HashSet::new();
-    let mut channels = Vec::with_capacity(args.channels.len());
-    for channel in &args.channels {
-        if !seen.insert(channel) {
-            bail!("--channel {channel} is given twice");
-        }
-        channels.push(open(channel, args).with_context(|| format!("--channel {channel}"))?);
+    let backend = Backend::inherited()?;
+    let cameras = cameras(args)?;
+    if cameras.is_empty() && backend.is_none() {
+        bail!("there is nothing to look at: say --channel NAME, or --attach JSON");
     }
-
-    let lines = if args.quiet {
-        None
-    } else {
-        // Not io::stdout(), which buffers. A line is written at once.
-        let stdout = io::stdout().as_fd().try_clone_to_owned().context("cannot use standard output")?;
-        Some(Lines::new(File::from(stdout)))
+    let outlet = match &backend {
+        _ if args.quiet => Outlet::Nobody,
+        Some(backend) => Outlet::Events(backend.events()),
+        None => Outlet::stdout().context("cannot use standard output")?,
     };
-    match worker::run(channels, lines, stop.as_fd(), args.until_eos)? {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if args.threads == 0 { processors() } else { args.threads.into() };
+    let mut analyser = Analyser::new(Options { threads, until_eos: args.until_eos }, outlet, backend)?;
+    cameras.into_iter().for_each(|camera| analyser.attach(camera));
+    match analyser.run(stop.as_fd())? {
         Ended::Stopped | Ended::OutputClosed | Ended::NoChannelsLeft { well: true } => Ok(ExitCode::SUCCESS),
         Ended::NoChannelsLeft { well: false } => bail!("no channel is left to analyse"),
     }
 }
 
-fn open(channel: &str, args: &Args) -> anyhow::Result<Channel> {
-    let (address, name) = if channel.contains('/') {
-        let name = Path::new(channel).file_name().context("the path of a socket must end with its name")?;
-        (ChannelAddress::socket(channel)?, name.to_string_lossy().into_owned())
-    } else {
-        (ChannelAddress::channel(channel)?, channel.to_owned())
-    };
-    let reader = Reader::new(ReaderOptions {
-        address,
-        policy: args.policy.into(),
-        queue_size: args.queue_size,
-        // The one under analysis.
-        max_held: 1,
-        initial: InitialFrame::Newest,
-    })?;
-    let sensitivity = Sensitivity { min_area: args.min_area, threshold: args.threshold, history: args.history };
-    Ok(Channel::new(name, reader, Motion::new(sensitivity)))
+/// Everything that is asked for, checked before anything is opened.
+fn cameras(args: &Args) -> anyhow::Result<Vec<CameraConfig>> {
+    let mut cameras: Vec<CameraConfig> = Vec::with_capacity(args.channels.len() + args.attach.len());
+    for channel in &args.channels {
+        let motion = MotionConfig {
+            min_area: args.min_area,
+            threshold: Some(args.threshold),
+            history: args.history,
+            ..MotionConfig::default()
+        };
+        let detector = DetectorConfig::Motion(motion);
+        let (policy, queue_size) = (args.policy, args.queue_size);
+        let camera = CameraConfig { detector, policy, queue_size, ..CameraConfig::of_channel(channel) };
+        add(&mut cameras, camera).with_context(|| format!("--channel {channel}"))?;
+    }
+    for json in &args.attach {
+        let camera =
+            serde_json::from_str(json).map_err(anyhow::Error::from).and_then(|camera| add(&mut cameras, camera));
+        camera.with_context(|| format!("--attach {json}"))?;
+    }
+    Ok(cameras)
+}
+
+fn add(cameras: &mut Vec<CameraConfig>, camera: CameraConfig) -> anyhow::Result<()> {
+    camera.check().map_err(anyhow::Error::msg)?;
+    if let Some(other) = cameras.iter().find(|other| other.camera() == camera.camera()) {
+        if other.channel == camera.channel {
+            bail!("channel {} is given twice", camera.channel);
+        }
+        bail!("camera {} is there twice: give one of them another name, by \"camera\" of --attach", camera.camera());
+    }
+    cameras.push(camera);
+    Ok(())
 }
 
 /// A descriptor that becomes readable at SIGINT and SIGTERM.

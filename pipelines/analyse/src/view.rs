@@ -15,6 +15,7 @@ use crate::layout::Plane;
 
 /// Why a frame cannot be looked at.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each says what it is in its message")]
 pub enum ViewError {
     #[error("a frame has {len} bytes, but a picture of {picture} with {plane:?} takes {needed}")]
     Short { len: usize, needed: usize, picture: Picture, plane: Plane },

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `status` | the answer of `/api/status`: at the beginning, at each change of state, and once a second |
 //! | `detections` | what the analyser said of one frame, unchanged |
+//! | `object` | what it said of the life of an object (`new`, `update`, `end`), unchanged |
 //! | `log` | `{"time","process","line"}`: a line that a process has printed, without credentials |
 //!
 //! A client that does not keep up loses events; it gets the status in their place. `?only=detections,status` takes
@@ -29,7 +30,7 @@ use tokio::{
 
 use super::{App, problem::Problem, query::Wanted};
 
-const KINDS: [&str; 3] = ["detections", "status", "log"];
+const KINDS: [&str; 4] = ["detections", "object", "status", "log"];
 /// Clients say nothing but what the protocol makes them say.
 const MAX_MESSAGE: usize = 4096;
 /// Who takes nothing for so long is gone.

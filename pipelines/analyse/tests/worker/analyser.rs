@@ -10,6 +10,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use valkka_command::Frontend;
 
 use crate::{SOON, eventually, eventually_or};
 
@@ -23,8 +24,21 @@ pub struct Analyser {
 impl Analyser {
     /// Starts it with the channels of `runtime_dir`.
     pub fn start(runtime_dir: &Path, args: &str) -> Self {
+        Self::listen(command(runtime_dir, args))
+    }
+
+    /// Starts it with cameras as `--attach` takes them.
+    pub fn start_with(runtime_dir: &Path, attach: &[&Value]) -> Self {
+        let mut command = command(runtime_dir, "");
+        for camera in attach {
+            command.arg("--attach").arg(camera.to_string());
+        }
+        Self::listen(command)
+    }
+
+    fn listen(command: Command) -> Self {
         let (out, stdout) = pipe().expect("there are descriptors left");
-        let mut analyser = Self::start_onto(runtime_dir, args, stdout);
+        let mut analyser = Self::spawn(command, stdout);
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -37,12 +51,29 @@ impl Analyser {
         analyser
     }
 
+    /// Starts it as a frontend does: with a socket for commands, and events instead of lines.
+    pub fn start_commanded(runtime_dir: &Path, args: &str) -> (Self, Frontend) {
+        let (ours, childs) = valkka_command::pair().expect("there are descriptors left");
+        let (_, stdout) = pipe().expect("there are descriptors left");
+        let mut command = command(runtime_dir, args);
+        valkka_command::pass(&mut command, childs);
+        let mut analyser = Self::spawn(command, stdout);
+        let (sender, lines) = channel();
+        let on_event = move |event: valkka_command::Event| {
+            // A test that is over does not listen any more.
+            let _ = sender.send(event.value.get().to_owned());
+        };
+        analyser.lines = lines;
+        (analyser, Frontend::new(ours, on_event).expect("a thread can be started"))
+    }
+
     /// Starts it with a standard output of the test's.
     pub fn start_onto(runtime_dir: &Path, args: &str, stdout: PipeWriter) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_valkka-analyse"))
-            .args(args.split_whitespace())
-            .env("VALKKA_RUNTIME_DIR", runtime_dir)
-            .env_remove("VALKKA_CONTROL")
+        Self::spawn(command(runtime_dir, args), stdout)
+    }
+
+    fn spawn(mut command: Command, stdout: PipeWriter) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::piped())
@@ -59,17 +90,37 @@ impl Analyser {
         Self { child, lines: channel().1, errors }
     }
 
-    /// The next line.
+    /// The next line about a frame.
     #[track_caller]
     pub fn line(&self) -> String {
+        loop {
+            let line = self.any_line();
+            if !is_about_an_object(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// The next line about an object, parsed.
+    #[track_caller]
+    pub fn event(&self) -> Value {
+        loop {
+            let line = self.any_line();
+            if is_about_an_object(&line) {
+                return parse(&line);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn any_line(&self) -> String {
         self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("no line comes; it says:\n{}", self.errors()))
     }
 
-    /// The next line, parsed.
+    /// The next line about a frame, parsed.
     #[track_caller]
     pub fn message(&self) -> Value {
-        let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        parse(&self.line())
     }
 
     /// All lines that are left once it has ended.
@@ -105,6 +156,25 @@ impl Analyser {
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a process id fits"))
     }
+}
+
+fn command(runtime_dir: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_valkka-analyse"));
+    command.args(args.split_whitespace()).env("VALKKA_RUNTIME_DIR", runtime_dir);
+    command.env_remove("VALKKA_CONTROL").env_remove(valkka_command::ENVIRONMENT);
+    command
+}
+
+/// Life cycles are told between frames.
+pub fn is_about_an_object(json: &str) -> bool {
+    parse(json)["after"].is_object()
+}
+
+#[track_caller]
+fn parse(json: &str) -> Value {
+    let message = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    crate::schema::validate(&message);
+    message
 }
 
 impl Drop for Analyser {

@@ -10,12 +10,13 @@ use frame_ring::{
 };
 use serde_json::Value;
 
+use crate::analyser::is_about_an_object;
 use crate::{SOON, eventually};
 
 /// Size of the pictures; rows of RGB have two bytes of padding.
 pub const WIDTH: usize = 322;
 pub const HEIGHT: usize = 180;
-const STRIDE: usize = 968;
+pub const STRIDE: usize = 968;
 
 /// Side of the square.
 pub const SQUARE: usize = 40;
@@ -59,6 +60,16 @@ impl Camera {
         eventually("the analyser attaches", || (self.writer.readers() > 0).then_some(()));
     }
 
+    /// How many read the channel now.
+    pub fn readers(&self) -> u32 {
+        self.writer.readers()
+    }
+
+    /// The numbers of those who read the channel now.
+    pub fn reader_ids(&self) -> Vec<u32> {
+        self.writer.stats().readers.iter().map(|reader| reader.id).collect()
+    }
+
     /// Publishes a picture with a square whose upper left corner is there.
     #[track_caller]
     pub fn show(&self, square: Option<(usize, usize)>) -> FrameId {
@@ -75,9 +86,19 @@ impl Camera {
         self.writer.publish_copy(slot, bytes.len(), &info, metas, &self.cancel).expect("the channel is open")
     }
 
-    /// The next reply, as its frame and its payload.
+    /// The next reply about a frame, as its frame and its payload.
     #[track_caller]
     pub fn reply(&self) -> (FrameId, String) {
+        loop {
+            let reply = self.any_reply();
+            if !is_about_an_object(&reply.1) {
+                return reply;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn any_reply(&self) -> (FrameId, String) {
         let reply = self.replies.recv_timeout(SOON).expect("a reply comes");
         assert!(matches!(reply.format, frame_ring::ReplyFormat::Json));
         (reply.frame.expect("a reply names its frame"), String::from_utf8(reply.payload).expect("JSON is UTF-8"))

@@ -2,9 +2,12 @@
 
 mod analyser;
 mod camera;
+mod commands;
+mod detectors;
 mod lines;
 mod pipeline;
 mod refusal;
+mod schema;
 mod stop;
 
 use std::thread;

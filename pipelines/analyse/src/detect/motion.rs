@@ -1,29 +1,63 @@
 //! Finds what moves in the pictures of one camera that stands still.
 //!
+//! Regions of a mask are not looked at: trees, a street, a clock in the picture.
+//!
 //! Each picture is compared with a model of the background (OpenCV's MOG2: a mixture of Gaussians per pixel, which it
 //! keeps up to date by itself). What differs, and is not merely a shadow, is cleaned of specks, outlined, and put
 //! together into boxes. One [`Motion`] belongs to one camera; it forgets everything when the size of the picture changes.
 
+use std::sync::Arc;
+
 use opencv::boxed_ref::BoxedRef;
-use opencv::core::{self, Mat, MatTraitConst, Point, Ptr, Rect, Size, Vector};
+use opencv::core::{self, Mat, MatTraitConst, Point, Ptr, Rect, Scalar, Size, Vector};
 use opencv::imgproc;
 use opencv::prelude::*;
 use opencv::video::{self, BackgroundSubtractorMOG2};
+use serde::Deserialize;
+
+use super::{FindError, bounds_of, within};
+use crate::geometry::Polygon;
+use crate::track::Found;
 
 /// What counts as motion.
-#[derive(Clone, Copy, Debug)]
-pub struct Sensitivity {
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MotionConfig {
     /// Moving pixels that make an object, as a share of the picture.
     pub min_area: f64,
-    /// Squared distance from the background, in its variances, from which on a pixel is foreground. Lower finds more.
-    pub threshold: f64,
+    /// How little is enough to be motion, 0..1.
+    pub sensitivity: f64,
+    /// The same as OpenCV has it, and instead of it: squared distance from the background, in its variances, from which
+    /// on a pixel is foreground. Lower finds more.
+    pub threshold: Option<f64>,
     /// Frames that the model remembers. What stands still for a tenth of them becomes background.
     pub history: u32,
+}
+
+impl Default for MotionConfig {
+    fn default() -> Self {
+        Self { min_area: 0.0005, sensitivity: 0.5, threshold: None, history: 200 }
+    }
+}
+
+impl MotionConfig {
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("motion: min_area", self.min_area, 0.0, 1.0)?;
+        within("motion: sensitivity", self.sensitivity, 0.0, 1.0)?;
+        within("motion: history", f64::from(self.history), 1.0, 1e6)?;
+        self.threshold.map_or(Ok(()), |threshold| within("motion: threshold", threshold, 1e-3, 1e6))
+    }
+
+    /// 64 for the dullest, OpenCV's 16 in the middle, 4 for the most nervous.
+    fn threshold(&self) -> f64 {
+        self.threshold.unwrap_or_else(|| 64.0 * 16f64.powf(-self.sensitivity))
+    }
 }
 
 /// A box around something that moves, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blob {
+    /// Where it is.
     pub rect: Rect,
     /// Pixels in the box that move.
     pub area: f64,
@@ -43,25 +77,40 @@ const BRIGHTER_THAN_SHADOW: f64 = 200.0;
 
 /// The motion detector of one camera.
 pub struct Motion {
-    sensitivity: Sensitivity,
+    config: MotionConfig,
+    /// Regions in which nothing moves, whatever moves there.
+    mask: Vec<Polygon>,
     model: Option<Model>,
+    label: Arc<str>,
 }
 
 impl Motion {
-    pub fn new(sensitivity: Sensitivity) -> Self {
-        Self { sensitivity, model: None }
+    /// Has seen nothing yet.
+    pub fn new(config: MotionConfig, mask: Vec<Polygon>) -> Self {
+        Self { config, mask, model: None, label: "motion".into() }
+    }
+
+    /// What moves, the largest first. The score is the share of the box that moves.
+    pub fn look(&mut self, picture: &BoxedRef<'_, Mat>) -> Result<Vec<Found>, FindError> {
+        let blobs = self.find(picture)?;
+        let found = blobs.iter().map(|blob| Found {
+            label: self.label.clone(),
+            score: (blob.area / f64::from(blob.rect.area().max(1))).clamp(0.0, 1.0),
+            bounds: bounds_of(blob.rect, picture),
+        });
+        Ok(found.collect())
     }
 
     /// Boxes around what moves, the largest area first. The first pictures teach the model: nothing moves in them.
     pub fn find(&mut self, picture: &BoxedRef<'_, Mat>) -> opencv::Result<Vec<Blob>> {
         let kind = (picture.size()?, picture.typ());
         if self.model.as_ref().is_none_or(|model| model.kind != kind) {
-            self.model = Some(Model::new(kind, &self.sensitivity)?);
+            self.model = Some(Model::new(kind, &self.config, &self.mask)?);
         }
         let model = self.model.as_mut().expect("made above");
 
         let pixels = f64::from(kind.0.area());
-        let min_area = self.sensitivity.min_area * pixels;
+        let min_area = self.config.min_area * pixels;
         let moving = model.update(picture)?;
         if moving > EVERYTHING * pixels {
             model.warm_up = WARM_UP_FRAMES;
@@ -96,24 +145,27 @@ struct Model {
     mask: Mat,
     speck: Mat,
     hole: Mat,
+    /// 255 where motion counts; None: everywhere.
+    regions: Option<Mat>,
 }
 
 impl Model {
-    fn new(kind: (Size, i32), sensitivity: &Sensitivity) -> opencv::Result<Self> {
-        let history = i32::try_from(sensitivity.history).unwrap_or(i32::MAX);
+    fn new(kind: (Size, i32), config: &MotionConfig, mask: &[Polygon]) -> opencv::Result<Self> {
+        let history = i32::try_from(config.history).unwrap_or(i32::MAX);
         // Gaps of up to some 3 % of the picture's height are closed, such as between the legs of somebody who walks.
         let hole = (kind.0.width.min(kind.0.height) / 64).max(1) * 2 + 1;
         // Rectangles: OpenCV does them in two passes, some ten times faster than an ellipse of that size.
         let kernel = |side| imgproc::get_structuring_element_def(imgproc::MORPH_RECT, Size::new(side, side));
         Ok(Self {
             kind,
-            background: video::create_background_subtractor_mog2(history, sensitivity.threshold, true)?,
-            rate: 1.0 / f64::from(sensitivity.history.max(1)),
+            background: video::create_background_subtractor_mog2(history, config.threshold(), true)?,
+            rate: 1.0 / f64::from(config.history.max(1)),
             warm_up: WARM_UP_FRAMES,
             classes: Mat::default(),
             mask: Mat::default(),
             speck: kernel(3)?,
             hole: kernel(hole)?,
+            regions: if mask.is_empty() { None } else { Some(regions(kind.0, mask)?) },
         })
     }
 
@@ -122,6 +174,10 @@ impl Model {
         let rate = if self.warm_up > 0 { RELEARN } else { self.rate };
         BackgroundSubtractorTrait::apply(&mut self.background, picture, &mut self.classes, rate)?;
         imgproc::threshold(&self.classes, &mut self.mask, BRIGHTER_THAN_SHADOW, 255.0, imgproc::THRESH_BINARY)?;
+        if let Some(regions) = &self.regions {
+            core::bitwise_and_def(&self.mask, regions, &mut self.classes)?;
+            std::mem::swap(&mut self.mask, &mut self.classes);
+        }
         imgproc::morphology_ex_def(&self.mask, &mut self.classes, imgproc::MORPH_OPEN, &self.speck)?;
         imgproc::morphology_ex_def(&self.classes, &mut self.mask, imgproc::MORPH_CLOSE, &self.hole)?;
         Ok(f64::from(core::count_non_zero(&self.mask)?))
@@ -144,6 +200,19 @@ impl Model {
             })
             .collect()
     }
+}
+
+/// A picture of that size, white but for the polygons.
+fn regions(size: Size, mask: &[Polygon]) -> opencv::Result<Mat> {
+    let mut regions = Mat::new_size_with_default(size, core::CV_8UC1, Scalar::all(255.0))?;
+    let pixel = |[x, y]: &[f64; 2]| {
+        Point::new((x * f64::from(size.width)).round() as i32, (y * f64::from(size.height)).round() as i32)
+    };
+    for polygon in mask {
+        let corners: Vector<Point> = polygon.points().iter().map(pixel).collect();
+        imgproc::fill_poly_def(&mut regions, &corners, Scalar::all(0.0))?;
+    }
+    Ok(regions)
 }
 
 /// Puts boxes together that overlap or are at most `gap` pixels apart, until none are left to put together.
@@ -169,11 +238,8 @@ fn touch(a: &Rect, b: &Rect, gap: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use opencv::core::Scalar;
-
     use super::*;
 
-    const SENSITIVITY: Sensitivity = Sensitivity { min_area: 0.001, threshold: 16.0, history: 200 };
     const SIZE: Size = Size { width: 320, height: 180 };
 
     /// A background with structure, and a bright square on it.
@@ -193,7 +259,12 @@ mod tests {
     }
 
     fn taught() -> Motion {
-        let mut motion = Motion::new(SENSITIVITY);
+        taught_with(Vec::new())
+    }
+
+    fn taught_with(mask: Vec<Polygon>) -> Motion {
+        let config = MotionConfig { min_area: 0.001, ..Default::default() };
+        let mut motion = Motion::new(config, mask);
         for _ in 0..10 {
             assert_eq!(find(&mut motion, None), []);
         }
@@ -222,6 +293,23 @@ mod tests {
     #[test]
     fn nothing_moves_in_a_still_picture() {
         taught();
+    }
+
+    #[test]
+    fn masked_regions_are_not_looked_at() {
+        let left = vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]];
+        let mut motion = taught_with(vec![Polygon::try_from(left).unwrap()]);
+        assert_eq!(find(&mut motion, Some(Rect::new(60, 60, 40, 40))), []);
+        let found = find(&mut motion, Some(Rect::new(140, 60, 40, 40)));
+        assert_eq!(found.len(), 1);
+        assert!((158..=164).contains(&found[0].rect.x), "the part behind the line: {found:?}");
+    }
+
+    #[test]
+    fn sensitivity_is_a_threshold_by_another_name() {
+        let threshold = |sensitivity| MotionConfig { sensitivity, ..Default::default() }.threshold();
+        assert_eq!((threshold(0.0), threshold(0.5), threshold(1.0)), (64.0, 16.0, 4.0));
+        assert_eq!(MotionConfig { threshold: Some(9.0), ..Default::default() }.threshold(), 9.0);
     }
 
     #[test]
