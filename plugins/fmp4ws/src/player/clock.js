@@ -20,6 +20,9 @@ export class Clock {
   #end = null;
   /** What is to be added to the stream's times. */
   shift = 0;
+  /** Server's UTC minus ours (s), and how long the question and its answer took. */
+  #ahead = 0;
+  #trip = Infinity;
 
   /** A player starts with times of its own. */
   restart() {
@@ -34,6 +37,20 @@ export class Clock {
   tell({ pts0, epoch }) {
     this.#told = { pts0: typeof pts0 === "number" ? pts0 : null, epoch: typeof epoch === "number" ? epoch : null };
     this.#fresh = true;
+  }
+
+  /** The server said what UTC it has, `trip` seconds after it was asked. The quickest answer is the best one. */
+  compare(utc, trip) {
+    // Clocks drift, so what is old gets worse.
+    this.#trip *= 1.02;
+    if (!(trip >= 0 && trip <= this.#trip)) return;
+    this.#trip = trip;
+    this.#ahead = utc + trip / 2 - Date.now() / 1000;
+  }
+
+  /** The server's UTC at this moment. */
+  get now() {
+    return Date.now() / 1000 + this.#ahead;
   }
 
   /** What comes from here on is another stream, with times of its own maybe. */

@@ -81,6 +81,7 @@ export class ValkkaVideo extends HTMLElement {
   #reason = "";
   #held = false;
   #paused = false;
+  #ended = false;
   #muted = true;
   /** What WebCodecs could not play here. */
   #refused = new Set();
@@ -100,6 +101,8 @@ export class ValkkaVideo extends HTMLElement {
     this.video.addEventListener("error", () => {
       if (this.#playback?.kind === "mse") this.#fail(this.video.error?.message || "the stream cannot be decoded");
     });
+    // Browsers let only silent videos start by themselves.
+    this.video.addEventListener("volumechange", () => (this.muted = this.video.muted));
     this.#watchVideo();
   }
 
@@ -190,7 +193,7 @@ export class ValkkaVideo extends HTMLElement {
       mime: this.#stream?.mime ?? null,
       width: this.#shown.width,
       height: this.#shown.height,
-      /** From taking the picture to showing it, if server and browser agree about UTC. */
+      /** From taking the picture to showing it; clocks are compared with every report. */
       latency: this.#shown.latency,
       /** Media that is here and was not shown yet. */
       ahead: this.#playback?.ahead ?? 0,
@@ -273,7 +276,11 @@ export class ValkkaVideo extends HTMLElement {
       case "drop":
         this.#counters.droppedByServer += message.frames;
         break;
+      case "stats":
+        if (typeof message.echo === "number") this.#clock.compare(message.utc, performance.now() / 1000 - message.echo);
+        break;
       case "eos":
+        this.#ended = true;
         this.#playback?.end();
         this.#enter("ended");
         break;
@@ -304,7 +311,7 @@ export class ValkkaVideo extends HTMLElement {
     this.#stream = { mime: this.#mime, tracks, main, audible: all.some(({ kind }) => kind === "audio") };
     const kind = this.#kindFor(this.#stream);
     const again = this.#playback !== null;
-    if (this.#playback?.kind === kind) this.#clock.streamChanged();
+    if (this.#playback?.kind === kind && !this.#ended) this.#clock.streamChanged();
     else this.#start(kind);
     this.#playback.init(this.#mime, data, main);
     this.#showControls();
@@ -326,6 +333,8 @@ export class ValkkaVideo extends HTMLElement {
 
   #start(kind) {
     this.#playback?.close();
+    this.#freeze();
+    this.#ended = false;
     this.#clock.restart();
     this.#pace.restart();
     this.#pace.least = this.#reserveFor(kind);
@@ -355,11 +364,11 @@ export class ValkkaVideo extends HTMLElement {
     const video = this.video;
     const shown = (mediaTime, at) => {
       if (this.#playback?.kind !== "mse") return;
-      this.#playback.presented(mediaTime, at / 1000);
+      if (at !== undefined) this.#playback.presented(mediaTime, at / 1000);
       this.#show({ mediaTime, width: video.videoWidth, height: video.videoHeight });
     };
     if (video.requestVideoFrameCallback === undefined) {
-      video.addEventListener("timeupdate", () => shown(video.currentTime, performance.now()));
+      video.addEventListener("timeupdate", () => shown(video.currentTime));
       return;
     }
     const next = (_now, { mediaTime, presentationTime }) => {
@@ -371,10 +380,10 @@ export class ValkkaVideo extends HTMLElement {
 
   #show({ mediaTime, width, height }) {
     const utc = this.utc(mediaTime);
-    this.#shown = { mediaTime, at: performance.now(), latency: utc === null ? null : Date.now() / 1000 - utc, width, height };
+    this.#shown = { mediaTime, at: performance.now(), latency: utc === null ? null : this.#clock.now - utc, width, height };
     this.#counters.frames++;
     this.#canvas.hidden = this.#playback?.kind === "mse";
-    if (this.#state !== "playing" && this.#state !== "ended" && !this.#held) {
+    if (this.#state !== "playing" && !this.#ended && !this.#held) {
       this.#connection?.proven();
       this.#enter("playing");
     }
@@ -392,7 +401,7 @@ export class ValkkaVideo extends HTMLElement {
     if (this.#extended && this.#state === "playing" && now - this.#reported > REPORT * 1000) {
       this.#reported = now;
       const { ahead, latency, droppedByBrowser } = this.stats;
-      this.#connection.say({ type: "report", buffered: ahead, latency, dropped: droppedByBrowser });
+      this.#connection.say({ type: "report", buffered: ahead, latency, dropped: droppedByBrowser, time: now / 1000 });
     }
     if (this.hasAttribute("figures")) this.#controls.figures(this.stats);
   }

@@ -6,9 +6,9 @@ use gst::prelude::ElementExtManual;
 use serde_json::Value;
 
 use crate::codecs::{ENCODED, SINK, assert_right};
-use crate::page::Page;
+use crate::page::{Page, Seen};
 use crate::pipeline::Pipeline;
-use crate::scene::{pipeline, scene};
+use crate::scene::{pipeline, resize, scene};
 
 fn camera() -> String {
     format!("{} ! {ENCODED} ! {SINK}", scene(320, 240))
@@ -45,7 +45,7 @@ fn with_modes(test: impl Fn(&str)) {
 #[test]
 fn a_late_viewer_sees_a_picture_at_once_and_catches_up() {
     // A keyframe every 20 s: who waits for one fails.
-    let long = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=500 ! h264parse ! mp4mux fragment-duration=1 streamable=true";
+    let long = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=500 ! h264parse";
     let pipeline = playing(&format!("{} ! {long} ! {SINK}", scene(320, 240)));
     let page = Page::open(pipeline.port());
     with_modes(|mode| {
@@ -81,7 +81,7 @@ fn a_viewer_whose_page_hangs_goes_on_at_the_live_edge() {
 fn a_viewer_that_takes_too_little_misses_pictures_and_goes_on() {
     // 300 kB in each keyframe, and room for little more than one in the server's queue.
     let noise = scene(640, 480).replace("pattern=ball", "pattern=snow");
-    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 quantizer=10 pass=quant ! h264parse ! mp4mux fragment-duration=1 streamable=true";
+    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 quantizer=10 pass=quant ! h264parse";
     let pipeline = playing(&format!("{noise} ! {encoder} ! {SINK} max-queue-bytes=600000"));
     let page = Page::open(pipeline.port());
     with_modes(|mode| {
@@ -137,6 +137,24 @@ fn after_a_restart_of_the_server_the_player_comes_back() {
     let seen = page.see_more(30);
     assert_right(&seen, &again);
     assert!(page.ask("return player.stats.reconnects").as_u64() > Some(0));
+}
+
+#[test]
+fn a_change_of_size_goes_on_without_a_break() {
+    with_modes(|mode| {
+        let pipeline = playing(&camera());
+        let page = Page::open(pipeline.port());
+        page.watch(mode);
+        page.see_more(10);
+        resize(&pipeline, 480, 272);
+        let large = |seen: &&Seen| seen.width == 480 && seen.drawn == (480, 272) && seen.clock.is_some();
+        let seen = page.see("pictures of the new size", |seen| seen.iter().filter(large).count() >= 30);
+        let after: Vec<_> = seen.iter().filter(large).cloned().collect();
+        assert_right(&after, &pipeline);
+        assert_eq!(page.told("reinit"), 1, "{mode}");
+        assert_eq!(page.ask("return player.stats.reconnects"), 0, "{mode}");
+        assert_live(&page, &pipeline, 1500);
+    });
 }
 
 #[test]

@@ -5,11 +5,10 @@ use crate::pipeline::Pipeline;
 use crate::scene::{base_ms, pipeline, scene};
 
 /// Frames that the sink wraps itself.
-pub const ENCODED: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse ! mp4mux fragment-duration=1 streamable=true";
+pub const ENCODED: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse";
 /// The only sink of a pipeline.
 pub const SINK: &str = "fmp4wssink name=sink stream-name=stream port=0";
 
-const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse";
 /// Two pictures between those that they are made of.
 const B_FRAMES: &str =
     "x264enc speed-preset=ultrafast bframes=2 b-adapt=false rc-lookahead=4 sync-lookahead=0 key-int-max=25 ! h264parse";
@@ -71,7 +70,7 @@ fn assert_sound(page: &Page) {
 
 #[test]
 fn h264_from_mp4mux_plays() {
-    play(&format!("{} ! {X264} ! {MUX} ! {SINK}", scene(320, 240)), 0.0);
+    play(&format!("{} ! {ENCODED} ! {MUX} ! {SINK}", scene(320, 240)), 0.0);
 }
 
 #[test]
@@ -82,7 +81,39 @@ fn h264_with_b_frames_from_mp4mux_plays() {
 
 #[test]
 fn h264_with_aac_from_mp4mux_plays() {
-    let description = format!("{} ! {X264} ! {MUX} ! {SINK} {TONE} ! avenc_aac ! aacparse ! mux.", scene(320, 240));
-    let (_pipeline, page) = play(&description, 0.0);
+    let sound = format!("{TONE} ! avenc_aac ! aacparse");
+    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {MUX} ! {SINK} {sound} ! mux.", scene(320, 240)), 0.0);
     assert_sound(&page);
+}
+
+#[test]
+fn h264_frames_play() {
+    play(&format!("{} ! {ENCODED} ! {SINK}", scene(320, 240)), 0.0);
+}
+
+#[test]
+fn h264_frames_with_b_frames_play() {
+    let (_pipeline, page) = play(&format!("{} ! {B_FRAMES} ! {SINK}", scene(320, 240)), 0.0);
+    let mime = page.ask("return player.stats.mime").to_string();
+    assert!(!mime.contains("avc1.42"), "the baseline profile has no B-frames: {mime}");
+}
+
+#[test]
+fn h264_frames_with_aac_play() {
+    let sound = format!("{TONE} ! avenc_aac ! aacparse");
+    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
+    assert_sound(&page);
+}
+
+#[test]
+fn h264_frames_with_opus_play() {
+    let sound = format!("{TONE} ! opusenc ! opusparse");
+    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
+    assert_sound(&page);
+}
+
+#[test]
+fn av1_frames_play() {
+    let av1 = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=25 lag-in-frames=0 ! av1parse";
+    play(&format!("{} ! {av1} ! {SINK}", scene(320, 240)), 0.0);
 }

@@ -117,4 +117,10 @@ impl Page {
         let seen = self.see(format!("{count} more pictures"), |seen| read(seen) >= count);
         seen[before..].to_vec()
     }
+
+    /// Events of a type.
+    pub fn told(&self, kind: &str) -> usize {
+        let told = self.ask(&format!("return told.filter(([type]) => type === '{kind}').length"));
+        usize::try_from(told.as_u64().expect("a length")).expect("it is small")
+    }
 }

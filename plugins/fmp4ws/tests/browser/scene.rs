@@ -18,7 +18,7 @@ use crate::pipeline::Pipeline;
 /// Pixels of a block's side.
 const BLOCK: usize = 16;
 
-/// A live source of 25 pictures a second, each with its clock.
+/// A live source of 25 pictures a second, each with its clock. [`resize`] changes its size while it plays.
 pub fn scene(width: u32, height: u32) -> String {
     format!(
         "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps={} ! identity name=scene",
@@ -63,4 +63,10 @@ fn paint(luma: &mut [u8], stride: usize, ms: u64) {
 /// How much later the clock in a picture is than the channel time zero of its pipeline (ms): both start with the pipeline.
 pub fn base_ms(pipeline: &Pipeline) -> f64 {
     pipeline.0.base_time().expect("the pipeline plays").nseconds() as f64 / 1e6
+}
+
+/// Another size from here on.
+pub fn resize(pipeline: &Pipeline, width: u32, height: u32) {
+    let caps: gst::Caps = caps(width, height).parse().expect("these are caps");
+    pipeline.element("size").set_property("caps", caps);
 }
