@@ -55,6 +55,28 @@ fn what_upstream_writes_into_a_slot_is_not_copied_and_is_kept_until_readers_are_
 }
 
 #[test]
+fn a_copy_goes_where_the_newest_frame_was_unless_somebody_looks_at_it() {
+    let channel = TestChannel::new();
+    let writer = channel.writer();
+    let mut reader = channel.reader(Policy::Queue, 4, 4);
+    channel.attach(&writer, &mut reader);
+    let mut place = |keep: bool| {
+        let mut slot = writer.copy_slot(8).unwrap().unwrap();
+        slot.as_mut()[..8].copy_from_slice(b"a frame!");
+        let place = slot.as_ref().as_ptr();
+        writer.publish_copy(slot, 8, &FrameInfo::default(), b"", &Canceller::new().unwrap()).unwrap();
+        let frame = next_frame(&mut reader);
+        (place, keep.then_some(frame))
+    };
+    let (first, _) = place(false);
+    let (second, held) = place(true);
+    assert_eq!(first, second, "nobody looked at the first one");
+    let (third, _) = place(false);
+    assert_ne!(second, third, "the second one is looked at");
+    assert_eq!(held.unwrap().as_ref(), b"a frame!");
+}
+
+#[test]
 fn a_foreign_payload_comes_back_with_what_was_to_be_kept() {
     let channel = TestChannel::new();
     let writer = channel.writer();

@@ -183,6 +183,7 @@ impl Channel {
         self.collect(aftermath);
         let capacity = self.plan.capacity();
         let Some(generation) = self.current.as_mut() else { return Ok(None) };
+        generation.reuse_newest(&mut aftermath.keeps);
         if generation.ledger.free() == 0 && generation.ledger.len() < capacity {
             let more = generation.ledger.len() + 1;
             generation.frames.populate(more - 1, more)?;

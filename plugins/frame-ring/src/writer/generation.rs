@@ -87,4 +87,12 @@ impl Generation {
             keeps.extend(self.ledger.end_loan(before.slot));
         }
     }
+
+    /// A frame is about to be copied in: where the newest one is, if nobody looks at that any more, because that memory is in the caches.
+    /// A reader that attaches before the copy is published gets the copy.
+    pub fn reuse_newest(&mut self, keeps: &mut Vec<Keep>) {
+        if self.newest.is_some_and(|newest| self.ledger.is_last_loan(newest.slot)) {
+            self.set_newest(None, keeps);
+        }
+    }
 }

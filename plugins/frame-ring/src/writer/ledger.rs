@@ -92,6 +92,12 @@ impl Ledger {
         slot.keep.take()
     }
 
+    /// Would the slot be free with one loan less?
+    pub fn is_last_loan(&self, number: u32) -> bool {
+        let slot = &self.slots[number as usize];
+        slot.loans == 1 && !slot.leased
+    }
+
     /// Upstream has dropped its memory.
     pub fn end_lease(&mut self, number: u32) {
         let slot = &mut self.slots[number as usize];
