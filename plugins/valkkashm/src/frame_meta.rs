@@ -13,7 +13,7 @@
 
 use std::sync::OnceLock;
 
-use frame_ring::Frame;
+use frame_ring::{Frame, FrameId};
 use gst::glib;
 
 /// Name of the meta and of its structure.
@@ -22,7 +22,7 @@ pub const NAME: &str = "valkka-frame";
 /// What the meta says, taken from a frame before it becomes memory.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameMark {
-    id: frame_ring::FrameId,
+    id: FrameId,
     published: i64,
     latency: u64,
     utc_offset: i64,
@@ -56,6 +56,13 @@ impl FrameMark {
             structure.set_by_quark(fields.time, time);
         }
     }
+}
+
+/// The frame that a buffer came as, if it came from a channel.
+pub fn origin(buffer: &gst::BufferRef) -> Option<FrameId> {
+    let meta = gst::meta::CustomMeta::from_buffer(buffer, NAME).ok()?;
+    let structure = meta.structure();
+    Some(FrameId { generation: structure.get("generation").ok()?, seq: structure.get("seq").ok()? })
 }
 
 /// Names as GLib numbers them: looked up once and not for each frame.

@@ -33,7 +33,8 @@ pub fn encode(structure: &gst::StructureRef) -> Result<Reply, ReplyError> {
         _ => None,
     };
     let json = structure.get::<String>("json").ok();
-    let only_json = structure.fields().all(|field| matches!(field.as_str(), "json" | "generation" | "seq"));
+    // A relay's reader has put its number there; the next one puts its own.
+    let only_json = structure.fields().all(|field| matches!(field.as_str(), "json" | "generation" | "seq" | "reader"));
     let (format, payload) = match json {
         Some(json) if only_json => (ReplyFormat::Json, json.into_bytes()),
         _ => (ReplyFormat::Structure, events::text_of(structure).into_bytes()),

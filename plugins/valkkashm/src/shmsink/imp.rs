@@ -10,7 +10,7 @@ use frame_ring::{Canceller, CloseReason, StateKind, Writer, WriterOptions};
 use gst::{glib, prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 
-use super::{peers::Peers, stream::Stream};
+use super::{origins::Origins, peers::Peers, stream::Stream};
 use crate::{errors, lock::lock, metas::layout, pool::SlotPool, stats};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -97,6 +97,7 @@ pub struct ValkkaShmSink {
     #[property(name = "readers", get = Self::readers, type = u32, nick = "Readers", blurb = "Number of readers now; notifies")]
     state: Mutex<State>,
     pub(super) stream: Mutex<Stream>,
+    pub(super) origins: Mutex<Origins>,
     /// Last told to the readers.
     pub(super) latency: Mutex<Option<gst::ClockTime>>,
     pub(super) failed: AtomicBool,
@@ -224,6 +225,7 @@ impl BaseSinkImpl for ValkkaShmSink {
             checksum: settings.checksum,
         };
         *lock(&self.stream) = Stream::default();
+        *lock(&self.origins) = Origins::default();
         *lock(&self.latency) = None;
         self.failed.store(false, Relaxed);
         self.no_slot.store(0, Relaxed);

@@ -21,7 +21,9 @@
 //! | `valkka-reader-slow` | dropped (guint64) | frames were dropped for it; at most once a second |
 //! | `valkka-reply` | generation, seq (guint64) of the frame, if any; json (string), or the fields sent | it says something |
 //!
-//! A reply also goes upstream as a custom event with the same structure. The property `readers` notifies.
+//! A reply also goes upstream as a custom event with the same structure. In a relay (`valkkashmsrc ! … ! valkkashmsink`) the event
+//! names the frame as the channel upstream does, so that `valkkashmsrc` can pass it on to that channel's writer; the message
+//! names this channel's frame, and that one as `origin-generation` and `origin-seq`. The property `readers` notifies.
 //!
 //! # Example
 //!
@@ -30,6 +32,7 @@
 //! ```
 
 mod imp;
+mod origins;
 mod peers;
 mod publish;
 mod stream;

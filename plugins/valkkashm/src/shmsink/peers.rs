@@ -3,12 +3,13 @@
 //! Called by frame-ring's service thread or by the streaming thread, never under a lock. Nothing here may wait for the
 //! sink: closing the channel waits for the service thread.
 
-use frame_ring::{DetachReason, ReaderStats, Reply, WriterEvents};
+use frame_ring::{DetachReason, FrameId, ReaderStats, Reply, WriterEvents};
+use gst::subclass::prelude::*;
 use gst::{glib, prelude::*};
 use gst_base::prelude::*;
 
-use super::{ValkkaShmSink, imp::CAT};
-use crate::replies;
+use super::{ValkkaShmSink, imp::CAT, origins::Origins};
+use crate::{lock::lock, replies};
 
 /// Does not keep the sink alive.
 pub struct Peers(glib::WeakRef<ValkkaShmSink>);
@@ -64,10 +65,11 @@ impl WriterEvents for Peers {
     fn reply(&self, reader: u32, reply: Reply) {
         let Some(sink) = self.0.upgrade() else { return };
         match replies::decode(reader, reply) {
-            Ok(structure) => {
-                gst::log!(CAT, obj = sink, "{structure}");
-                post(&sink, structure.clone());
-                sink.sink_pad().push_event(gst::event::CustomUpstream::new(structure));
+            Ok(message) => {
+                let (message, event) = with_origin(&lock(&sink.imp().origins), message);
+                gst::log!(CAT, obj = sink, "{message}");
+                post(&sink, message);
+                sink.sink_pad().push_event(gst::event::CustomUpstream::new(event));
             }
             Err(error) => gst::warning!(CAT, obj = sink, "From reader {reader}: {error}"),
         }
@@ -79,6 +81,23 @@ impl WriterEvents for Peers {
         let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
         sink.sink_pad().push_event(event);
     }
+}
+
+/// The message with the frame's origin beside the frame; the event with the origin in its place.
+fn with_origin(origins: &Origins, mut message: gst::Structure) -> (gst::Structure, gst::Structure) {
+    let mut event = message.clone();
+    match message.get("seq").ok().map(|seq| origins.of(seq)) {
+        Some(Some(FrameId { generation, seq })) => {
+            message.set("origin-generation", generation);
+            message.set("origin-seq", seq);
+            event.set("generation", generation);
+            event.set("seq", seq);
+        }
+        // Too old. Upstream of a relay its number is another frame's.
+        Some(None) if origins.is_relay() => event.remove_fields(["generation", "seq"]),
+        _ => {}
+    }
+    (message, event)
 }
 
 fn post(sink: &ValkkaShmSink, structure: gst::Structure) {

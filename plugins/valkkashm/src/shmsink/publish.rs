@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use frame_ring::{FrameInfo, PublishError, SlotMut};
+use frame_ring::{FrameId, FrameInfo, PublishError, SlotMut};
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_video::video_frame::VideoBufferExt;
 
 use super::imp::{CAT, Started, ValkkaShmSink};
 use crate::{
-    errors,
+    errors, frame_meta,
     lock::lock,
     metas,
     time::{self, Origin},
@@ -75,58 +75,60 @@ impl ValkkaShmSink {
         let mut metas = Vec::with_capacity(USUAL_METAS);
         let unknown = metas::collect(buffer, &mut metas);
         let info = self.describe(buffer, &mut metas);
+        lock(&self.origins).announce(frame_meta::origin(buffer));
         let published = match self.publish_own(started, buffer, &info, &metas)? {
-            true => true,
-            false => self.publish_copy(started, buffer, &info, &metas)?,
+            Some(id) => Some(id),
+            None => self.publish_copy(started, buffer, &info, &metas)?,
         };
+        lock(&self.origins).settle(published.map(|id| id.seq));
         self.unknown_metas.fetch_add(u64::from(unknown), Relaxed);
         // What follows a frame that nobody gets is discontinuous.
-        lock(&self.stream).discont = !published;
+        lock(&self.stream).discont = published.is_none();
         Ok(())
     }
 
-    /// True when `buffer` is a slot and was published as it is.
+    /// The frame, when `buffer` is a slot and was published as it is.
     fn publish_own(
         &self,
         started: &Started,
         buffer: &gst::Buffer,
         info: &FrameInfo,
         metas: &[u8],
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<FrameId>, Failure> {
         // A part of a slot counts as foreign, too: frame-ring cannot see how much of it belongs to the frame.
         if buffer.n_memory() != 1 || buffer.peek_memory(0).parent().is_some() {
-            return Ok(false);
+            return Ok(None);
         }
         let map = buffer.map_readable().map_err(|_| unreadable(buffer))?;
         if !started.writer.is_own(&map) || !started.writer.metas_fit(map.len(), metas.len()) {
-            return Ok(false);
+            return Ok(None);
         }
         // The reference keeps everybody from making the buffer writable while readers look at it.
         let keep = Box::new(buffer.clone());
         match started.writer.publish_own(&map, keep, info, metas, &started.canceller) {
             Ok(id) => {
                 gst::log!(CAT, imp = self, "Published {buffer:?} as {id} without a copy");
-                Ok(true)
+                Ok(Some(id))
             }
-            Err(PublishError::NotOurs(_)) => Ok(false),
+            Err(PublishError::NotOurs(_)) => Ok(None),
             Err(error) => Err(failure(error)),
         }
     }
 
-    /// False when no slot was free: the frame is dropped.
+    /// None when no slot was free: the frame is dropped.
     fn publish_copy(
         &self,
         started: &Started,
         buffer: &gst::Buffer,
         info: &FrameInfo,
         metas: &[u8],
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<FrameId>, Failure> {
         let len = buffer.size();
         loop {
             let Some(mut slot) = self.copy_slot(started, len, metas.len())? else {
                 gst::debug!(CAT, imp = self, "No slot is free for {buffer:?}: dropped");
                 self.no_slot.fetch_add(1, Relaxed);
-                return Ok(false);
+                return Ok(None);
             };
             if buffer.copy_to_slice(0, &mut slot.as_mut()[..len]).is_err() {
                 return Err(unreadable(buffer));
@@ -134,7 +136,7 @@ impl ValkkaShmSink {
             match started.writer.publish_copy(slot, len, info, metas, &started.canceller) {
                 Ok(id) => {
                     gst::log!(CAT, imp = self, "Published a copy of {buffer:?} as {id}");
-                    return Ok(true);
+                    return Ok(Some(id));
                 }
                 // Upstream has activated a pool of larger frames meanwhile: once more, into the new memory.
                 Err(PublishError::NotOurs(_)) => {}

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use crate::stage::{Channel, Play, buffer, until};
+use crate::stage::{Channel, Play, buffer, bytes, until};
 
 /// Upstream events that come out of the sink.
 fn upstream_events(writer: &Play) -> Arc<Mutex<Vec<gst::Event>>> {
@@ -49,6 +49,48 @@ fn json_reply_becomes_a_message_and_an_upstream_event() {
         let events = events.lock().expect("no panic");
         events.iter().any(|event| event.structure().is_some_and(|structure| *structure == *message))
     });
+}
+
+#[test]
+fn reply_through_a_relay_names_the_frame_of_each_channel() {
+    let (first, second) = (Channel::new(), Channel::new());
+    let camera = first.fed_writer("application/x-test", "wait-for-reader=true");
+    let relay = first.reader(
+        "policy=queue queue-size=8",
+        &format!("valkkashmsink name=sink sync=false wait-for-reader=true {}", second.at()),
+    );
+    let events = upstream_events(&camera);
+    let reader = second.sampling_reader("policy=queue queue-size=8");
+    // The relay's first frame is not the camera's first.
+    for n in 0..4 {
+        camera.push(buffer([n], u64::from(n)));
+    }
+    let answered = (0..4).map(|_| {
+        let sample = reader.pull();
+        let meta =
+            gst::meta::CustomMeta::from_buffer(sample.buffer().expect("a buffer"), "valkka-frame").expect("there");
+        let number = |field| meta.structure().get::<u64>(field).expect("there");
+        let (frame, shown) = ((number("generation"), number("seq")), bytes(sample.buffer().expect("a buffer"))[0]);
+        let json = format!("{{\"shown\":{shown}}}");
+        let reply = gst::Structure::builder("valkka-reply").field("json", json);
+        let reply = reply.field("generation", frame.0).field("seq", frame.1).build();
+        assert!(reader.element("src").send_event(gst::event::CustomUpstream::new(reply)));
+        let message = relay.wait_for_element_message("valkka-reply");
+        assert_eq!((message.get("generation"), message.get("seq")), (Ok(frame.0), Ok(frame.1)), "its own frame");
+        (
+            shown,
+            message.get::<u64>("origin-generation").expect("there"),
+            message.get::<u64>("origin-seq").expect("there"),
+        )
+    });
+    for (shown, generation, seq) in answered.collect::<Vec<_>>() {
+        let message = camera.wait_for_element_message("valkka-reply");
+        assert_eq!(message.get::<String>("json"), Ok(format!("{{\"shown\":{shown}}}")), "still JSON, and nothing else");
+        assert_eq!((message.get("generation"), message.get("seq")), (Ok(generation), Ok(seq)));
+        assert_eq!(u64::from(shown), seq, "the camera's frame");
+        assert!(!message.has_field("origin-seq"), "the camera has nothing upstream");
+    }
+    until("four events", || events.lock().expect("no panic").len() >= 4);
 }
 
 #[test]
