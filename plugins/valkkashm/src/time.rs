@@ -113,9 +113,35 @@ impl RisingDts {
     }
 }
 
+/// Tells frames apart that are older than the reading pipeline. Their running time is 0 for all of them, and parsers
+/// take what has one time for parts of one picture: all but the first would lose their time.
+#[derive(Debug, Default)]
+pub struct EarlyPts {
+    count: u64,
+}
+
+impl EarlyPts {
+    /// `pts`, or for each that is 0 a nanosecond more than for the one before.
+    pub fn next(&mut self, pts: gst::ClockTime) -> gst::ClockTime {
+        if pts > gst::ClockTime::ZERO {
+            return pts;
+        }
+        let pts = gst::ClockTime::from_nseconds(self.count);
+        self.count += 1;
+        pts
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_older_than_the_reading_pipeline_have_times_of_their_own() {
+        let mut early = EarlyPts::default();
+        let times = [0, 0, 0, 7_000_000].map(|ns| early.next(gst::ClockTime::from_nseconds(ns)).nseconds());
+        assert_eq!(times, [0, 1, 2, 7_000_000]);
+    }
 
     #[test]
     fn frame_keeps_its_age_over_two_pipelines() {

@@ -20,7 +20,7 @@ use crate::{
     metas::known::Known,
     policy::{InitialFrame, OnWriterLost, Policy},
     replies, stats,
-    time::{KnownClock, Origin, RisingDts},
+    time::{EarlyPts, KnownClock, Origin, RisingDts},
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -72,6 +72,7 @@ pub(super) struct Stream {
     /// Until when there has to be a writer.
     pub(super) deadline: Option<Instant>,
     pub(super) dts: RisingDts,
+    pub(super) early: EarlyPts,
     /// The next frame does not follow the last one.
     pub(super) discont: bool,
     /// A segment was pushed: events may follow.
@@ -98,6 +99,7 @@ impl Stream {
             connect_timeout,
             deadline: None,
             dts: RisingDts::default(),
+            early: EarlyPts::default(),
             discont: false,
             flowing: false,
             held: Vec::new(),

@@ -90,7 +90,7 @@ impl ValkkaShmSrc {
         };
         let Some(first) = decoding.or(info.time) else { return };
         let origin = self.origin(stream, first);
-        buffer.set_pts(info.time.map(|time| origin.running_time(time)));
+        buffer.set_pts(info.time.map(|time| stream.early.next(origin.running_time(time))));
         buffer.set_dts(decoding.map(|time| stream.dts.next(origin.running_time(time))));
     }
 
