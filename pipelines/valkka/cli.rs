@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
-    camera::{self, Camera},
+    camera::{self, Camera as CameraToRun},
     config::{self, Config, Secret, Tls},
     pipeline::Origin,
 };
@@ -22,6 +22,9 @@ pub struct Cli {
     /// Say more: what each process prints (-v), and everything (-vv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Which orchestrator, if several are running: its process id
+    #[arg(long, global = true, value_name = "PID")]
+    pub run: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +58,15 @@ pub enum Command {
     /// Run a pipeline description as gst-launch-1.0 does; under the orchestrator, take commands
     #[command(after_long_help = PIPELINE_EXAMPLES)]
     Pipeline(Pipeline),
+    #[command(flatten)]
+    Remote(Remote),
+    /// Look whether everything is there that cameras need, and how to get what is not
+    #[command(after_long_help = "Example:\n  valkka doctor && valkka run")]
+    Doctor {
+        /// Looks at what this configuration needs as well [default: valkka.toml here, if there is one]
+        #[arg(value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+    },
     /// Print a completion script for a shell
     #[command(
         after_long_help = "Example:\n  valkka completions bash > ~/.local/share/bash-completion/completions/valkka"
@@ -71,6 +83,9 @@ pub enum Command {
     /// Serve the demo's cameras over RTSP
     #[command(hide = true)]
     RtspServer(RtspServer),
+    /// Serve channels on by RTSP, without transcoding
+    #[command(after_long_help = RESTREAM_EXAMPLES)]
+    Restream(Restream),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -115,6 +130,14 @@ With --camera it is a line for a shell, filled in as the configuration says. To 
 printed without --camera as NAME.launch in a folder of your own, and name that folder in the configuration
 (templates = \"FOLDER\").";
 
+const RESTREAM_EXAMPLES: &str = "\
+Example, while `valkka run` runs:
+  export VALKKA_RUNTIME_DIR=...      (the folder that it prints)
+  valkka restream --mount \"lobby=$(valkka template show restream --camera lobby | cut -d' ' -f2-)\"
+  ffplay rtsp://127.0.0.1:8554/lobby
+
+`valkka run` does it for cameras with `restream = true`.";
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   valkka demo --open
@@ -148,6 +171,145 @@ pub struct Demo {
     pub page: Page,
     #[command(flatten)]
     pub analysis: Analysis,
+}
+
+/// What a running orchestrator is asked.
+#[derive(Debug, Subcommand)]
+pub enum Remote {
+    /// Show cameras and processes of the running orchestrator
+    #[command(after_long_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Add, remove and list cameras while it runs
+    #[command(subcommand)]
+    Camera(Camera),
+    /// Stop a process and start it again, or all processes of a camera
+    #[command(after_long_help = "Examples:\n  valkka restart lobby.capture\n  valkka restart lobby")]
+    Restart {
+        /// As in `valkka status`
+        name: String,
+    },
+    /// Show what processes have printed
+    #[command(after_long_help = "Examples:\n  valkka logs\n  valkka logs lobby -f\n  valkka logs lobby.capture -n 500")]
+    Logs(Logs),
+    /// Have a process run a command, and print its result as JSON
+    #[command(after_long_help = CALL_EXAMPLES)]
+    Call {
+        /// As in `valkka status`
+        process: String,
+        command: String,
+        /// A JSON object
+        #[arg(value_name = "PARAMETERS")]
+        params: Option<String>,
+    },
+    /// Save a picture of this moment as a JPEG
+    #[command(after_long_help = "Examples:\n  valkka snapshot lobby lobby.jpeg\n  valkka snapshot lobby - | feh -")]
+    Snapshot {
+        camera: String,
+        /// - is standard output
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Read the configuration again; only what has changed is touched
+    #[command(after_long_help = "Example:\n  valkka check && valkka reload")]
+    Reload,
+}
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  valkka status
+  valkka status --watch
+  valkka status --json | jq -r '.cameras[] | select(.state != \"live\") | .name'";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  valkka call lobby.capture ping
+  valkka call lobby.capture force-key-unit
+  valkka call lobby.capture get '{\"element\": \"camera\", \"property\": \"latency\"}'";
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  valkka camera add lobby=rtsp://10.0.0.4/live
+  valkka camera add gate=rtsp://10.0.0.5/live --user admin --password-file gate.password --record
+  valkka camera add test:ball --no-analysis";
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Go on, once a second
+    #[arg(short, long)]
+    pub watch: bool,
+    /// As JSON, one line each time
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Of this process, or of all processes of this camera
+    pub name: Option<String>,
+    /// Go on with new lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Lines of the past
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub lines: usize,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Camera {
+    /// Add a camera, and wait until it is live
+    #[command(after_long_help = ADD_EXAMPLES)]
+    Add(CameraAdd),
+    /// Stop a camera and forget it
+    Remove { name: String },
+    /// List the cameras
+    List {
+        /// As JSON, with all that is configured
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CameraAdd {
+    /// rtsp://..., a video file, /dev/videoN or test:PATTERN, perhaps with a name, as in lobby=rtsp://...
+    #[arg(value_name = "[NAME=]URI", value_hint = ValueHint::AnyPath)]
+    pub camera: String,
+    /// User name, in place of one in the URI
+    #[arg(long)]
+    pub user: Option<String>,
+    /// File with the password: an argument could be read by every user of this machine
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// What it sends
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(config::keys::CODECS))]
+    pub codec: Option<String>,
+    /// How it sends
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(config::keys::TRANSPORTS))]
+    pub transport: Option<String>,
+    /// It has sound, to be published and recorded
+    #[arg(long)]
+    pub audio: bool,
+    /// Record it
+    #[arg(long)]
+    pub record: bool,
+    /// Serve it on by RTSP
+    #[arg(long)]
+    pub restream: bool,
+    /// What to look for in its frames
+    #[arg(long, conflicts_with = "no_analysis")]
+    pub detector: Option<String>,
+    /// Nobody looks at its frames
+    #[arg(long)]
+    pub no_analysis: bool,
+    /// Do not wait until it is live
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds to wait until it is live
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -244,6 +406,16 @@ impl Pipeline {
 }
 
 #[derive(Debug, Args)]
+pub struct Restream {
+    /// Address and port; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8554")]
+    pub listen: SocketAddr,
+    /// A name, and the description of the pipeline whose payloader pay0 is served under it
+    #[arg(long = "mount", value_name = "NAME=DESCRIPTION", required = true)]
+    pub mounts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct RtspServer {
     /// A camera with a generated scene, or NAME=FILE with a video
     #[arg(long = "camera", value_name = "NAME[=FILE]", required = true)]
@@ -275,7 +447,7 @@ impl Run {
 }
 
 /// The configuration of cameras that were named on the command line.
-pub fn config_of(page: &Page, cameras: Vec<Camera>) -> Result<Config> {
+pub fn config_of(page: &Page, cameras: Vec<CameraToRun>) -> Result<Config> {
     let mut config = Config { cameras, ..Config::default() };
     page.apply_to(&mut config)?;
     Ok(config)

@@ -8,12 +8,7 @@
 //!
 //! One change at a time: whoever wants one holds the crew ([`crate::desk`]).
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{ffi::OsString, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
@@ -115,7 +110,7 @@ impl Crew {
             Run::Program { program, args } if program == "valkka" => {
                 (std::env::current_exe().unwrap_or_else(|_| program.into()), args)
             }
-            Run::Program { program, args } => match find(&program) {
+            Run::Program { program, args } => match requirements::find_program(&program) {
                 Some(program) => (program, args),
                 None if planned.kind == Kind::Analyse => {
                     warn!("{program} is neither beside valkka nor in PATH: the cameras are shown, but not analysed");
@@ -150,13 +145,6 @@ impl Crew {
     pub async fn stop(&mut self) {
         self.supervisor.stop_all().await;
     }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        return Path::new(program).is_file().then(|| program.into());
-    }
-    requirements::find_beside_or_in_path(program)
 }
 
 /// In names of cameras.

@@ -1,12 +1,13 @@
 //! Where requests of the API arrive, and what becomes of them.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use crate::{
-    config::Config,
+    config::{Config, edit},
     crew::Crew,
     status::Board,
     web::control::{Answer, Changes, Control, LogLine, Refusal, Watching, Zone},
@@ -33,6 +34,13 @@ impl Desk {
     }
 }
 
+/// A file that cannot be written (of another user, in a container) keeps nobody from changing what runs.
+fn kept(file: &Path, written: io::Result<()>) {
+    if let Err(error) = written {
+        warn!("{} is not changed, so that this holds until it is read again: {error}", file.display());
+    }
+}
+
 impl Desk {
     /// Whether there is a configuration to read again.
     pub async fn has_file(&self) -> bool {
@@ -55,18 +63,28 @@ impl Control for Desk {
             if self.board.has_camera(&name) {
                 return Err(Refusal::Conflict(format!("there is a camera {name:?} already")));
             }
+            let table = camera.clone();
             let camera = crew.config.camera_of_json(&Value::Object(camera)).map_err(Refusal::Wrong)?;
-            let answer = [("name".into(), name.into()), ("uri".into(), camera.source.to_string().into())];
+            let answer = [("name".into(), name.clone().into()), ("uri".into(), camera.source.to_string().into())];
             crew.add(camera).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            if let Some(file) = &crew.config.file {
+                kept(file, edit::add_camera(file, &name, &table));
+            }
             Ok(Map::from_iter(answer))
         })
     }
 
     fn remove_camera<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            let removed = self.crew.lock().await.remove(name).await;
-            let known = removed.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
-            known.then_some(()).ok_or_else(|| Refusal::Unknown(format!("there is no camera {name:?}")))
+            let mut crew = self.crew.lock().await;
+            let known = crew.remove(name).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            if !known {
+                return Err(Refusal::Unknown(format!("there is no camera {name:?}")));
+            }
+            if let Some(file) = &crew.config.file {
+                kept(file, edit::remove_camera(file, name));
+            }
+            Ok(())
         })
     }
 

@@ -15,7 +15,9 @@ mod mask;
 mod pipeline;
 mod plan;
 mod process;
+mod recording;
 mod requirements;
+mod restream;
 mod rtsp_server;
 mod run;
 mod runtime_dir;
@@ -36,7 +38,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log::init(cli.verbose);
-    match dispatch(cli.command) {
+    match dispatch(cli.command, cli.run.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("valkka: {}", mask::mask(&format!("{error:#}")));
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<()> {
+fn dispatch(command: Command, run: Option<&str>) -> Result<()> {
     match command {
         Command::Run(options) => {
             let config = options.config()?;
@@ -55,6 +57,9 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Init { file } => verbs::file::init(&file),
         Command::Schema => verbs::file::schema(),
         Command::Template(options) => verbs::template::template(&options),
+        Command::Remote(command) => asynchronously(verbs::remote(&command, run)),
+        Command::Doctor { config } => asynchronously(verbs::doctor(config)),
+        Command::Restream(options) => restream::serve(&options),
         Command::Demo(options) => asynchronously(demo::demo(options)),
         Command::Pipeline(options) => pipeline::run(&options.origin()),
         Command::Completions { shell } => {

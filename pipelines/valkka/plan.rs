@@ -85,6 +85,10 @@ pub struct Change {
 pub const ANALYSER: &str = "analyse";
 pub const RESTREAM: &str = "restream";
 
+/// Stands in a description for the time at which its process starts, each time anew: as part of a file's name it keeps
+/// a process from writing over what the one before has written.
+pub const STARTED: &str = "{started}";
+
 /// Why a configuration cannot be planned.
 #[derive(Debug, thiserror::Error)]
 #[error("{process}: {source}")]
@@ -166,6 +170,8 @@ pub fn values(config: &Config, camera: Option<&Camera>, runtime: &Path) -> Resul
     let mut word = |name: &str, value: String| values.insert(name.to_owned(), Value::Word(value));
     let recording = &config.recording;
     word("segment", (recording.segment_s.saturating_mul(1_000_000_000)).to_string());
+    // Becomes the time of each start.
+    word("started", STARTED.to_owned());
     if let Some(camera) = camera {
         word("camera", camera.name.clone());
         word("codec", camera.published_codec().name().to_owned());

@@ -13,10 +13,26 @@ const GST_INSPECT: &str = "gst-inspect-1.0";
 
 /// Debian's package of each element that may be missing; the rest is in plugins-base and tools.
 const PACKAGES: [(&str, &[&str]); 4] = [
-    ("gstreamer1.0-plugins-good", &["rtspsrc", "rtph264depay", "rtph264pay"]),
-    ("gstreamer1.0-plugins-bad", &["h264parse"]),
+    (
+        "gstreamer1.0-plugins-good",
+        &[
+            "rtspsrc",
+            "rtph264depay",
+            "rtph264pay",
+            "rtph265depay",
+            "rtph265pay",
+            "matroskamux",
+            "splitmuxsink",
+            "v4l2src",
+            "jpegdec",
+            "aacparse",
+            "videocrop",
+            "udpsink",
+        ],
+    ),
+    ("gstreamer1.0-plugins-bad", &["h264parse", "h265parse"]),
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
-    ("gstreamer1.0-libav", &["avdec_h264"]),
+    ("gstreamer1.0-libav", &["avdec_h264", "avdec_h265", "avenc_aac"]),
 ];
 const OURS: [&str; 3] = ["valkkashmsink", "valkkashmsrc", "fmp4wssink"];
 
@@ -28,20 +44,35 @@ pub enum Missing {
     Inspect(std::io::Error),
     #[error("{0}")]
     Elements(String),
+    #[error("this machine lacks: {0}")]
+    Several(String),
 }
 
 /// Looks for GStreamer's tools and for each of these elements.
 pub async fn check(elements: &[&str]) -> Result<(), Missing> {
+    let present = present().await?;
+    let wanted: BTreeSet<_> = elements.iter().copied().collect();
+    let missing: Vec<_> = wanted.into_iter().filter(|element| !present.contains(*element)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Missing::Elements(advice(&missing))) }
+}
+
+/// All elements that GStreamer has.
+pub async fn present() -> Result<BTreeSet<String>, Missing> {
     for program in [GST_LAUNCH, GST_INSPECT] {
         find_in_path(program).ok_or(Missing::Program(program))?;
     }
     // One process for all elements. It also brings GStreamer's registry up to date before many processes want it.
     let output = Command::new(GST_INSPECT).output().await.map_err(Missing::Inspect)?;
     let listing = String::from_utf8_lossy(&output.stdout);
-    let present = elements_listed(&listing);
-    let wanted: BTreeSet<_> = elements.iter().copied().collect();
-    let missing: Vec<_> = wanted.into_iter().filter(|element| !present.contains(element)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Missing::Elements(advice(&missing))) }
+    Ok(elements_listed(&listing).into_iter().map(str::to_owned).collect())
+}
+
+/// A path as it is, a name beside this program or in PATH.
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return is_program(Path::new(program)).then(|| program.into());
+    }
+    find_beside_or_in_path(program)
 }
 
 /// A program beside this one, or else in PATH.
@@ -65,7 +96,8 @@ fn elements_listed(listing: &str) -> BTreeSet<&str> {
     listing.lines().filter_map(|line| line.split(':').nth(1)).map(str::trim).collect()
 }
 
-fn advice(missing: &[&str]) -> String {
+/// How to get elements that are missing.
+pub fn advice(missing: &[&str]) -> String {
     let mut text = format!("GStreamer does not have: {}.", missing.join(", "));
     let is_ours = |element: &&str| OURS.contains(element);
     if missing.iter().any(is_ours) {

@@ -6,7 +6,14 @@
 //!                remove the folder ◄─ stop captures ◄─ stop web processes, analyser ◄──┘
 //! ```
 
-use std::{future::pending, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -15,8 +22,8 @@ use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, mpsc, watch},
-    task::JoinSet,
-    time::timeout,
+    task::{JoinSet, spawn_blocking},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
@@ -29,7 +36,7 @@ use crate::{
     mask,
     plan::Plan,
     process::{Spec, spawner::Spawner},
-    requirements,
+    recording, requirements,
     runtime_dir::{self, RuntimeDir},
     status::Board,
     supervisor::Supervisor,
@@ -139,6 +146,7 @@ impl Session {
         tokio::select! {
             () = end => Ok(()),
             () = reload_at(reload, &self.desk) => Ok(()),
+            () = prune_recordings(&self.crew) => Ok(()),
             () = watch(self.board.clone(), web_socket_of(&self.runtime), restart) => Ok(()),
             ended = self.serving.join_next() => bail!("the web server has failed: {ended:?}"),
         }
@@ -183,6 +191,18 @@ impl Session {
         self.ending.send_replace(true);
         // An answer that takes longer than this is not waited for.
         let _ = timeout(Duration::from_secs(2), self.serving.join_all()).await;
+    }
+}
+
+/// Removes old recordings, for ever.
+async fn prune_recordings(crew: &Mutex<Crew>) {
+    let mut turns = interval(recording::PERIOD);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let config = crew.lock().await.config.clone();
+        // A disk may take its time.
+        let _ = spawn_blocking(move || recording::prune(&config, SystemTime::now())).await;
     }
 }
 

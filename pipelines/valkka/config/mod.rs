@@ -10,6 +10,7 @@
 //! said at all; `docs/configuration.md` explains it to users, `valkka schema` to editors.
 
 mod check;
+pub mod edit;
 mod example;
 mod expand;
 pub mod keys;

@@ -37,7 +37,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::{backoff::Backoff, output::LastLines, spawner::Spawner};
-use crate::status::Board;
+use crate::{plan::STARTED, status::Board};
 
 /// The steps of the ladder and how long each may take. `gst-launch-1.0` ends cleanly on SIGINT only.
 const LADDER: [(Signal, Duration); 3] = [
@@ -174,7 +174,10 @@ impl Keeper {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("valkka").arg(exec::SUBCOMMAND);
         command.arg("--parent").arg(std::process::id().to_string());
-        command.arg("--").arg(&self.spec.program).args(&self.spec.args);
+        let now = gst::glib::DateTime::now_local().and_then(|now| now.format("%Y%m%dT%H%M%S"));
+        let now = now.map(|now| now.to_string()).unwrap_or_default();
+        let args = self.spec.args.iter().map(|arg| arg.replace(STARTED, &now));
+        command.arg("--").arg(&self.spec.program).args(args);
         command.envs(self.spec.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Here rather than in `exec`, so that the group exists before anybody can send a signal to it.

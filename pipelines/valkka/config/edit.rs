@@ -1,0 +1,106 @@
+//! Changes of the file that somebody makes while it runs: a camera more or less. All else in it, comments included, stays.
+
+use std::{fs, io, path::Path};
+
+use serde_json::{Map, Value as Json};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
+
+/// Writes a camera's table at the end of the cameras.
+pub fn add_camera(file: &Path, name: &str, camera: &Map<String, Json>) -> io::Result<()> {
+    change(file, |document| {
+        let cameras = document.entry("cameras").or_insert_with(|| Item::Table(implicit()));
+        let cameras = cameras.as_table_mut().ok_or_else(|| io::Error::other("its cameras are an inline table"))?;
+        let mut table = Table::new();
+        for (key, value) in camera.iter().filter(|(key, _)| *key != "name") {
+            if let Some(value) = toml(value) {
+                table.insert(key, Item::Value(value));
+            }
+        }
+        table.decor_mut().set_prefix("\n");
+        cameras.insert(name, Item::Table(table));
+        Ok(())
+    })
+}
+
+/// Takes a camera's table out, if it is there.
+pub fn remove_camera(file: &Path, name: &str) -> io::Result<()> {
+    change(file, |document| {
+        if let Some(cameras) = document.get_mut("cameras").and_then(Item::as_table_like_mut) {
+            cameras.remove(name);
+        }
+        Ok(())
+    })
+}
+
+/// `[cameras.lobby]` without a line `[cameras]` before it.
+fn implicit() -> Table {
+    let mut table = Table::new();
+    table.set_implicit(true);
+    table
+}
+
+fn change(file: &Path, change: impl FnOnce(&mut DocumentMut) -> io::Result<()>) -> io::Result<()> {
+    let mut document: DocumentMut = fs::read_to_string(file)?.parse().map_err(io::Error::other)?;
+    change(&mut document)?;
+    // The whole file or none of it, whatever happens meanwhile; a link stays one.
+    let file = fs::canonicalize(file)?;
+    let part = file.with_extension(format!("toml.{}", std::process::id()));
+    let written = fs::write(&part, document.to_string())
+        .and_then(|()| fs::set_permissions(&part, fs::metadata(&file)?.permissions()))
+        .and_then(|()| fs::rename(&part, &file));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+/// `None` for what TOML cannot say.
+fn toml(value: &Json) -> Option<Value> {
+    Some(match value {
+        Json::Null => return None,
+        Json::Bool(flag) => (*flag).into(),
+        Json::Number(number) => match number.as_i64() {
+            Some(integer) => integer.into(),
+            None => number.as_f64()?.into(),
+        },
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => Value::Array(items.iter().filter_map(toml).collect::<Array>()),
+        Json::Object(map) => {
+            let entries = map.iter().filter_map(|(key, value)| Some((key, toml(value)?)));
+            Value::InlineTable(entries.collect::<InlineTable>())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_comes_and_goes_and_comments_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("valkka.toml");
+        let before = "# mine\n[cameras.a] # the first\nuri = \"test:ball\"\n\n[log]\nformat = \"text\"\n";
+        fs::write(&file, before).unwrap();
+        let camera =
+            serde_json::json!({ "name": "b", "uri": "rtsp://cam/\"1\"", "analysis": { "fps": 3 }, "record": true });
+        add_camera(&file, "b", camera.as_object().unwrap()).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# mine\n[cameras.a] # the first\n"), "{text}");
+        let config = super::super::Config::load(&file).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(config.cameras.len(), 2, "{text}");
+        assert!(config.cameras.iter().any(|c| c.name == "b" && c.record && c.analysis.as_ref().unwrap().fps == 3));
+        remove_camera(&file, "b").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), before);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_without_cameras_gets_its_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("valkka.toml");
+        fs::write(&file, "").unwrap();
+        add_camera(&file, "a", serde_json::json!({ "uri": "test:ball" }).as_object().unwrap()).unwrap();
+        assert_eq!(super::super::Config::load(&file).unwrap().cameras[0].name, "a");
+    }
+}
