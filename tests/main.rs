@@ -5,13 +5,18 @@
 mod stage;
 
 mod accounting;
+mod api;
 mod chaos;
 mod docs;
 mod examples;
 mod hold;
 mod install;
 mod orchestrator;
+<<<<<<< HEAD
 mod pipeline;
+=======
+mod page;
+>>>>>>> 0773751 (wip3)
 mod refusal;
 mod stop;
 mod stream;

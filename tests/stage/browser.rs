@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
+use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use url::{ParseError, Url};
 
 use super::{Process, Runtime, SOON, eventually_or};
 
@@ -76,6 +79,26 @@ impl Browser {
         eventually_or(within, look, || format!("{script}\n{}", self.ask("return document.body.innerText")))
     }
 
+    /// Makes it look at pages through a window of that size, with colours as `theme` ("dark", "light") says.
+    pub fn look(&self, width: u32, height: u32, theme: &str) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        let wish = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        self.devtools("Emulation.setEmulatedMedia", wish);
+    }
+
+    /// Runs a script in every page that is opened from now on, before the page's own.
+    pub fn prepare_pages(&self, script: &str) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
+    /// A command of the DevTools protocol.
+    #[track_caller]
+    pub fn devtools(&self, command: &'static str, params: Value) -> Value {
+        let sent = self.client.issue_cmd(Devtools { command, params });
+        self.tokio.block_on(sent).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
     /// A picture of the window, in PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         self.tokio.block_on(self.client.screenshot()).expect("a window can be photographed")
@@ -86,6 +109,23 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // Asked to, the driver ends Chromium's own processes as well.
         let _ = self.tokio.block_on(self.client.clone().close());
+    }
+}
+
+/// `chromedriver`'s own way to the DevTools protocol.
+#[derive(Debug)]
+struct Devtools {
+    command: &'static str,
+    params: Value,
+}
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "cmd": self.command, "params": self.params }).to_string()))
     }
 }
 

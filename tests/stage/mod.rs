@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod guide;
+pub mod http;
 pub mod kernel;
 pub mod orchestrator;
 pub mod pipeline;

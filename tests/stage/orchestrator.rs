@@ -34,10 +34,15 @@ impl Orchestrator {
         Orchestrator { process, address, channels }
     }
 
+    /// Address and port of its page.
+    pub fn host(&self) -> String {
+        self.address.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    }
+
     /// What it tells from now on: the first is a `status`.
     pub fn events(&self, only: &str) -> Events {
-        let host = self.address.trim_start_matches("http://").trim_end_matches('/');
-        let stream = TcpStream::connect(host).expect("the page's port is open");
+        let host = self.host();
+        let stream = TcpStream::connect(&host).expect("the page's port is open");
         stream.set_read_timeout(Some(SOON)).expect("a socket has a time limit");
         let uri: Uri = format!("ws://{host}/api/events?only={only}").parse().expect("an address");
         let (socket, _) = client(uri, stream).expect("events are a WebSocket");

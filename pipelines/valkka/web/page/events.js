@@ -1,5 +1,7 @@
 /** Messages of /api/events, by type; connects again when the connection ends. */
 
+import { send } from "/api.js";
+
 /** Seconds between attempts. */
 const PAUSES = [0.5, 1, 2, 4];
 
@@ -16,7 +18,7 @@ export class Events {
 
   /** Calls `listener` with the value of each message of a type; "connection" is true and false. */
   on(type, listener) {
-    this.#listeners.set(type, listener);
+    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
   }
 
   /** The newest value of a type. */
@@ -28,7 +30,9 @@ export class Events {
     const url = new URL(this.#path, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
       this.#attempt = 0;
       this.#tell("connection", true);
     };
@@ -38,6 +42,8 @@ export class Events {
     };
     socket.onclose = () => {
       this.#tell("connection", false);
+      // A WebSocket does not tell why it was refused; a plain request asks for the token if that is the reason.
+      if (!opened) send("GET", "/api/status").catch(() => {});
       const pause = PAUSES[Math.min(this.#attempt++, PAUSES.length - 1)];
       setTimeout(() => this.#connect(), pause * 1000);
     };
@@ -45,6 +51,6 @@ export class Events {
 
   #tell(type, value) {
     this.#last.set(type, value);
-    this.#listeners.get(type)?.(value);
+    for (const listener of this.#listeners.get(type) ?? []) listener(value);
   }
 }

@@ -1,147 +1,160 @@
-/** One camera on the page: its video, the boxes over it, its state. */
+/** One camera on the page: its video while it is seen, what lies over it, its state. */
 
+import { icon, make, milliseconds, say } from "/dom.js";
+import { History } from "/chart.js";
+import { begin, drawBox, drawZone } from "/overlay.js";
 import { Timeline } from "/timeline.js";
-
-/** Colour of boxes, as in the style sheet. */
-const MARK = getComputedStyle(document.documentElement).getPropertyValue("--mark").trim();
 
 const WORDS = {
   connecting: "Connecting",
   stalled: "The picture stands still",
   lost: "No connection to the camera",
+  stopped: "Stopped",
 };
+
+/** Milliseconds for which a camera that has left the window goes on. */
+const LINGER = 4000;
 
 export class Tile {
   element;
-  #name;
+  name;
+  /** The newest status of the camera. */
+  camera = null;
+  history = new History();
+  zones = [];
   #strip;
-  #player;
-  #canvas;
-  #timeline = new Timeline();
-  /** Of the picture, in pixels. */
+  #player = null;
+  #canvas = null;
   #size = { width: 0, height: 0 };
+  #timeline = new Timeline();
+  #counted = null;
+  #objects = [];
+  #leaving = null;
 
   constructor(name, strip) {
-    this.#name = name;
+    this.name = name;
     this.#strip = strip;
-    // Imported, not cloned: only then is the video element what it is called.
     this.element = document.importNode(document.querySelector("#camera").content, true).firstElementChild;
     this.element.dataset.camera = name;
-    this.#part("h3").textContent = name;
-    this.#player = this.#part("valkka-video");
-    this.#canvas = this.#part("canvas");
-    this.#player.setAttribute("aria-label", `live video of ${name}`);
-    this.#player.setAttribute("src", `/api/ws?src=${encodeURIComponent(name)}`);
-    const fullScreen = () => (document.fullscreenElement ? document.exitFullscreen() : this.#part(".screen").requestFullscreen());
-    this.#part("button").addEventListener("click", fullScreen);
-    this.#part(".screen").addEventListener("dblclick", fullScreen);
-    this.#eachFrame();
+    say(this.part("h3"), name);
+    this.part(".open").href = `#camera=${encodeURIComponent(name)}`;
+    this.part(".full").append(icon("full"));
+    this.part(".full").setAttribute("aria-label", `Full screen: ${name}`);
+    this.part(".full").addEventListener("click", () => {
+      if (document.fullscreenElement) document.exitFullscreen();
+      else this.part(".screen").requestFullscreen().catch(() => {});
+    });
   }
 
-  /** What the orchestrator knows of the camera. */
+  part(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  /** The element that plays it; null while nobody sees it. */
+  get player() {
+    return this.#player;
+  }
+
+  /** It came into the window, or left it. */
+  inWindow(inside) {
+    clearTimeout(this.#leaving);
+    if (inside) this.seen(true);
+    // Whoever scrolls past it, or looks at another camera for a moment, finds it as it was.
+    else this.#leaving = setTimeout(() => this.seen(false), LINGER);
+  }
+
+  /** What nobody sees is neither sent nor decoded. */
+  seen(seen) {
+    clearTimeout(this.#leaving);
+    if (seen === (this.#player !== null)) return;
+    if (!seen) {
+      this.#player.remove();
+      this.#player = this.#canvas = this.#counted = null;
+      return;
+    }
+    this.#canvas = make("canvas", { "aria-hidden": "true" });
+    const player = make("valkka-video", { "aria-label": `Live video of ${this.name}`, tabIndex: -1 }, this.#canvas);
+    player.setAttribute("tabindex", "-1");
+    player.setAttribute("src", `/api/ws?src=${encodeURIComponent(this.name)}`);
+    player.addEventListener("frame", ({ detail }) => this.#frame(detail));
+    this.part(".screen").prepend(player);
+    this.#player = player;
+  }
+
+  /** What the orchestrator knows of the camera, once a second and at each change. */
   show(camera) {
+    this.camera = camera;
     const live = camera.state === "live";
     this.element.dataset.state = camera.state;
-    this.element.dataset.objects = live ? camera.objects : 0;
-    this.#part(".state").textContent = live ? "" : camera.state;
-    this.#part(".caption").title = camera.source;
-    this.#part(".offline").hidden = live;
-    this.#part(".offline strong").textContent = WORDS[camera.state] ?? camera.state;
-    this.#part(".offline span").textContent = camera.reason ?? "";
-    this.#part(".fps").textContent = `${camera.fps.toFixed(0)} fps`;
-    this.#part(".age").textContent = camera.age_ms === null ? "" : age(camera.age_ms);
-    this.#part(".objects").textContent = camera.objects === 0 ? "" : camera.objects === 1 ? "1 object" : `${camera.objects} objects`;
+    this.element.dataset.objects = live ? (camera.objects ?? 0) : 0;
+    say(this.part(".badge"), camera.state);
+    this.part(".open").setAttribute("aria-label", `${this.name}, ${camera.state}. Show it large`);
+    this.part(".caption").title = camera.source ?? "";
+    this.part(".offline").hidden = live;
+    say(this.part(".offline strong"), WORDS[camera.state] ?? camera.state);
+    say(this.part(".offline span"), camera.reason ?? "");
+    say(this.part(".fps"), `${camera.fps.toFixed(0)} fps`);
+    say(this.part(".age"), camera.age_ms === null ? "" : milliseconds(camera.age_ms));
+    const objects = camera.objects ?? 0;
+    say(this.part(".objects"), objects === 0 ? "" : objects === 1 ? "1 object" : `${objects} objects`);
+    this.#sample();
     if (!live) {
       this.#timeline.clear();
       this.#draw([]);
     }
   }
 
-  /** What the analyser found in one frame, which is usually not on the screen yet. */
-  detected(found) {
-    this.#timeline.add(found);
+  /** Once a second at most: figures for the chart. */
+  #sample() {
+    const now = Date.now() / 1000;
+    if (!this.history.due(now)) return;
+    const stats = this.#player?.state === "playing" || this.#player?.state === "stalled" ? this.#player.stats : null;
+    const dropped = stats === null ? null : stats.droppedByServer + stats.droppedByBrowser;
+    const drops = dropped === null || this.#counted === null ? null : Math.max(0, dropped - this.#counted);
+    this.#counted = dropped;
+    const latency = typeof stats?.latency === "number" ? stats.latency * 1000 : null;
+    this.history.add(now, { fps: this.camera.state === "live" ? this.camera.fps : 0, latency, drops });
+    if (this.#player !== null) this.#player.delay = this.#timeline.lag(performance.now() / 1000);
   }
 
-  /** With each picture that comes to the screen: its boxes. */
-  #eachFrame() {
-    this.#player.addEventListener("frame", ({ detail }) => {
-      this.#size = { width: detail.width, height: detail.height };
-      const objects = this.#timeline.at(detail.channelTime);
-      this.#draw(objects);
-      this.#strip.show(this.#name, objects, { ...this.#size, source: this.#player.picture });
-    });
+  /** What the analyser found in one frame, which is usually not on the screen yet. */
+  detected(found) {
+    this.#timeline.add(found, this.#newest(), performance.now() / 1000);
+    this.#strip.heard(found, this.#player?.state === "playing" ? this.#player.picture : null, this.#size);
+  }
+
+  /** Channel time of the newest picture that has come. */
+  #newest() {
+    const player = this.#player;
+    if (player === null || player.state !== "playing") return null;
+    const shown = player.channelTime();
+    return shown === null ? null : shown + player.stats.ahead * 1e9;
+  }
+
+  /** A picture has come to the screen: now its boxes, no others. */
+  #frame({ channelTime, width, height }) {
+    this.#size = { width, height };
+    const objects = this.#timeline.at(channelTime);
+    this.#draw(objects);
+    if (this.#player !== null) this.#strip.show(this.name, objects, this.#player.picture, this.#size);
+  }
+
+  /** The same again: something else that lies over the picture has changed. */
+  redraw() {
+    this.#draw(this.#objects);
   }
 
   #draw(objects) {
-    const canvas = this.#canvas;
-    const scale = devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
-      canvas.width = Math.round(width * scale);
-      canvas.height = Math.round(height * scale);
-    }
-    const context = canvas.getContext("2d");
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.clearRect(0, 0, width, height);
-    const picture = this.#picture(width, height);
-    for (const object of objects) drawBox(context, picture, object);
+    this.#objects = objects;
     this.element.dataset.boxes = objects.length;
+    if (this.#canvas === null) return;
+    const drawing = begin(this.#canvas, this.#size);
+    for (const zone of this.zones) drawZone(drawing, zone);
+    for (const object of objects) drawBox(drawing, object);
   }
 
-  /** Where in the tile the picture lies: it keeps its shape, so there may be bars beside it. */
-  #picture(width, height) {
-    const known = this.#size.width > 0;
-    const factor = known ? Math.min(width / this.#size.width, height / this.#size.height) : 1;
-    const [w, h] = known ? [this.#size.width * factor, this.#size.height * factor] : [width, height];
-    return { x: (width - w) / 2, y: (height - h) / 2, w, h };
+  /** The size of the picture, for whoever lays something over it. */
+  get size() {
+    return this.#size;
   }
-
-  #part(selector) {
-    return this.element.querySelector(selector);
-  }
-}
-
-/** A thin frame with strong corners, and what it is. */
-function drawBox(context, picture, { box: [x1, y1, x2, y2], label, score }) {
-  const [x, y] = [picture.x + x1 * picture.w, picture.y + y1 * picture.h];
-  const [w, h] = [(x2 - x1) * picture.w, (y2 - y1) * picture.h];
-  context.lineJoin = context.lineCap = "round";
-  context.strokeStyle = MARK;
-  context.shadowColor = "#000c";
-  context.shadowBlur = 3;
-  context.globalAlpha = 0.45;
-  context.lineWidth = 1;
-  context.strokeRect(x, y, w, h);
-  context.globalAlpha = 1;
-  context.lineWidth = 2.5;
-  const arm = Math.min(14, w / 3, h / 3);
-  context.beginPath();
-  for (const [cx, cy, dx, dy] of [[x, y, 1, 1], [x + w, y, -1, 1], [x + w, y + h, -1, -1], [x, y + h, 1, -1]]) {
-    context.moveTo(cx + dx * arm, cy);
-    context.lineTo(cx, cy);
-    context.lineTo(cx, cy + dy * arm);
-  }
-  context.stroke();
-  context.shadowBlur = 0;
-  drawLabel(context, picture, x, y, label, score);
-}
-
-/** Above the box; in a small picture small, and without the score. */
-function drawLabel(context, picture, x, y, label, score) {
-  const small = picture.w < 560;
-  const text = small || score === undefined || score === null ? label : `${label} ${Math.round(score * 100)}%`;
-  const size = small ? 9 : 11;
-  context.font = `600 ${size}px system-ui, 'DejaVu Sans', sans-serif`;
-  const chip = { w: context.measureText(text).width + size - 1, h: size + 5 };
-  const [left, top] = [Math.min(x, picture.x + picture.w - chip.w), Math.max(y - chip.h - 3, picture.y)];
-  context.fillStyle = MARK;
-  context.beginPath();
-  context.roundRect(left, top, chip.w, chip.h, 4);
-  context.fill();
-  context.fillStyle = "#16130a";
-  context.fillText(text, left + (size - 1) / 2, top + size + 1.5);
-}
-
-function age(ms) {
-  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

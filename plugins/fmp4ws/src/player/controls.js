@@ -49,7 +49,11 @@ export class Controls {
     this.#root = root;
     const buttons = BUTTONS.map(([what, label, key, path]) => `<button type="button" data-act="${what}" aria-label="${label}"
       aria-keyshortcuts="${key}" aria-pressed="false" title="${label} (${key})"><svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg></button>`);
-    root.innerHTML = `<style>${STYLE}</style>
+    // Made, not written into the tree: pages may forbid styles that are written into them.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+    root.innerHTML = `
       <video muted playsinline part="video"></video>
       <canvas class="picture" part="video" role="img" hidden></canvas>
       <slot></slot>

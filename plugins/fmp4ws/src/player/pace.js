@@ -37,6 +37,9 @@ export class Pace {
   jitter = 0;
   stalls = 0;
 
+  /** Pictures wait at least so long, whatever the network is like: for something that is to be shown with them. */
+  wait = 0;
+
   /** What the way from arrival to screen costs in any case. */
   set least(seconds) {
     this.#least = this.#reserve = seconds;
@@ -77,7 +80,7 @@ export class Pace {
 
   /** Between the moment at which a sample arrives at best, and the moment at which it is due. */
   get delay() {
-    return Math.min(this.jitter, MOST) + this.#reserve;
+    return Math.max(Math.min(this.jitter, MOST) + this.#reserve, this.wait);
   }
 
   /** When to show a sample. */

@@ -20,6 +20,8 @@
  *   stats                      figures, see below
  *   muted                      true at first: browsers let only silent videos start by themselves
  *   pause(), play(), paused    what is paused costs the server nothing; play() goes on at the live edge
+ *   delay                      seconds by which pictures are late at least, 0 at first: as long as it takes until what is to be
+ *                              drawn over them is there
  *   picture                    the <video> or <canvas> that shows the pictures now; for drawImage()
  *   video                      the <video>; in mode "mse" it is the picture
  *   channelTime(mediaTime)     channel time in nanoseconds, null when the server does not tell; without argument of the picture shown
@@ -51,6 +53,8 @@ const CODECS = [
 ];
 /** Milliseconds between looks at everything, and of a pause between them that only sleep explains. */
 const [TICK, SLEPT] = [250, 10_000];
+/** Seconds for which pictures can be kept back. */
+const MOST_DELAY = 2.5;
 /** Seconds between reports to the server. */
 const REPORT = 2;
 /** A picture that stands still for longer than so many seconds, and so many pictures, has stalled. */
@@ -154,6 +158,14 @@ export class ValkkaVideo extends HTMLElement {
   play() {
     this.#paused = false;
     this.#hold();
+  }
+
+  get delay() {
+    return this.#pace.wait;
+  }
+
+  set delay(seconds) {
+    this.#pace.wait = Math.min(Math.max(Number(seconds) || 0, 0), MOST_DELAY);
   }
 
   get muted() {

@@ -1,0 +1,84 @@
+/** Requests to the orchestrator, and their errors in its own words. */
+
+/** Sends JSON, or nothing; what comes back is JSON, or null. Throws an Error with the server's message. */
+export async function send(method, path, body) {
+  const options = { method, headers: {} };
+  if (body !== undefined) {
+    options.headers["content-type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("Valkka does not answer.");
+  }
+  if (response.ok) return response.status === 204 || response.status === 202 ? null : response.json();
+  if (response.status === 401 && path !== "/api/login") askForToken();
+  throw new Error(await reason(response));
+}
+
+async function reason(response) {
+  try {
+    const { error } = await response.json();
+    return sentence(error.message);
+  } catch {
+    return `The server answers ${response.status} ${response.statusText}.`;
+  }
+}
+
+function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** A path with names in it, which may hold anything. */
+export function path(strings, ...names) {
+  return String.raw({ raw: strings }, ...names.map(encodeURIComponent));
+}
+
+/** The lines of an answer that goes on, each as JSON, until `signal` aborts. */
+export async function* lines(address, signal) {
+  const response = await fetch(address, { signal });
+  if (!response.ok) throw new Error(await reason(response));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop();
+    for (const part of parts) if (part !== "") yield JSON.parse(part);
+  }
+}
+
+/** Shows the dialog that wants the token; loads the page anew when it was right. */
+export function askForToken() {
+  const dialog = document.querySelector("#login");
+  if (dialog.open) return;
+  const form = dialog.querySelector("form");
+  const problem = dialog.querySelector(".problem");
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      await send("POST", "/api/login", { token: form.elements.token.value });
+      location.reload();
+    } catch (error) {
+      problem.textContent = error.message;
+      form.elements.token.select();
+    }
+  };
+  // There is nothing behind it to go back to.
+  dialog.oncancel = (event) => event.preventDefault();
+  dialog.showModal();
+}
+
+/** A link may bring the token along (`/?token=...`): it becomes a cookie, and leaves the address. */
+export async function takeTokenFromAddress() {
+  const address = new URL(location.href);
+  const token = address.searchParams.get("token");
+  if (token === null) return;
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
+  await send("POST", "/api/login", { token }).catch(() => {});
+}
