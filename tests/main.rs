@@ -12,11 +12,8 @@ mod examples;
 mod hold;
 mod install;
 mod orchestrator;
-<<<<<<< HEAD
 mod pipeline;
-=======
 mod page;
->>>>>>> 0773751 (wip3)
 mod refusal;
 mod stop;
 mod stream;
