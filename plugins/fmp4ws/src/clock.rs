@@ -54,6 +54,11 @@ pub fn channel_now_ns() -> i64 {
     now_ns(ClockId::CLOCK_MONOTONIC)
 }
 
+/// UTC at this moment, in seconds since 1970.
+pub fn utc_now() -> f64 {
+    now_ns(ClockId::CLOCK_REALTIME) as f64 / 1e9
+}
+
 fn now_ns(clock: ClockId) -> i64 {
     let time = clock_gettime(clock).expect("Linux has this clock");
     time.tv_sec() * 1_000_000_000 + time.tv_nsec()

@@ -14,18 +14,30 @@
 
 use gst::glib;
 
+mod access;
 mod clock;
+mod connection;
+mod delay;
+mod directory;
 mod fmp4wssink;
 mod intake;
+mod lobby;
+mod metrics;
 pub mod mp4;
 mod player;
+mod progressive;
 mod protocol;
 mod queue;
+mod quota;
+mod rate;
 mod routes;
 mod server;
 mod session;
+mod socket;
 mod stream;
+mod tls;
 mod viewer;
+mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fmp4wssink::register(plugin)

@@ -14,12 +14,18 @@
 //!     │  {"type":"clock",...}                        (ext) │   media times mean something else from here on
 //!     │  {"type":"reinit","value":"..."}, then init  (ext) │   the stream has changed; an init segment follows
 //!     │  {"type":"eos"}                              (ext) │   the source has ended
+//!     │  {"type":"stats",...}                        (ext) │   every 5 s, and in answer to a report
 //!     │  {"type":"error","value":"mse: ..."}, then close   │
 //!     │◄──────────────────────────────────────────────────┤
+//!     │  {"type":"idr"}                              (ext) │   a keyframe, please
+//!     │  {"type":"pause"}, {"type":"resume"}         (ext) │   no media; media again, from a keyframe on
+//!     │  {"type":"report","latency":0.1,...}         (ext) │   how the viewer fares
+//!     ├──────────────────────────────────────────────────►│
 //! ```
 
 use crate::clock::MediaClock;
 use crate::mp4::{self, Init};
+use crate::rate::PerSecond;
 use serde::{Deserialize, Serialize};
 
 /// From the sink.
@@ -49,6 +55,28 @@ pub enum Message {
     Reinit { value: String },
     /// The source has ended.
     Eos,
+    /// How the stream and this viewer fare.
+    Stats(Stats),
+}
+
+/// See [`Message::Stats`].
+#[derive(Debug, Default, Serialize, PartialEq)]
+pub struct Stats {
+    /// Of the stream, at this moment.
+    pub viewers: usize,
+    #[serde(flatten)]
+    pub rate: PerSecond,
+    /// What waits for this viewer.
+    pub queue_bytes: u64,
+    pub queue_seconds: f64,
+    /// What it missed because it was too slow.
+    pub dropped_frames: u64,
+    pub dropped_bytes: u64,
+    /// The sink's clock, in seconds since 1970.
+    pub utc: f64,
+    /// `time` of the report that this answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<f64>,
 }
 
 /// Where media times belong (see [`crate::clock`]); null until the first frame has come.
@@ -85,14 +113,30 @@ impl Message {
 }
 
 /// From a viewer. Unknown types and keys are ignored: go2rtc's player also offers WebRTC on the same socket.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq)]
+pub enum Request {
+    Hello(Hello),
+    /// A keyframe, please.
+    Idr,
+    /// No media for now.
+    Pause,
+    /// Media again.
+    Resume,
+    /// How it fares.
+    Report(Feedback),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct FromViewer {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
     value: serde_json::Value,
-    #[serde(default)]
     ext: serde_json::Value,
+    latency: serde_json::Value,
+    buffered: serde_json::Value,
+    dropped: serde_json::Value,
+    time: serde_json::Value,
 }
 
 /// What a viewer says first: it wants MSE.
@@ -104,15 +148,49 @@ pub struct Hello {
     pub ext: bool,
 }
 
-impl Hello {
+/// What a viewer tells of itself. All of it is its claim, and none of it is needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Feedback {
+    /// Seconds from taking a picture to showing it; may be negative when clocks disagree.
+    pub latency: Option<f64>,
+    /// Seconds of media that wait to be shown.
+    pub buffered: Option<f64>,
+    /// Frames that it did not show, since it came.
+    pub dropped: Option<u64>,
+    /// By its own clock: comes back in the answer, so that it can compare its clock with the sink's.
+    pub time: Option<f64>,
+}
+
+impl Request {
     /// Reads a text message; `None` when it is something else.
     pub fn read(text: &str) -> Option<Self> {
         let message: FromViewer = serde_json::from_str(text).ok()?;
-        let ext =
-            message.ext.as_u64().is_some_and(|version| version >= 1) || message.ext == serde_json::Value::Bool(true);
-        (message.kind == "mse").then(|| Self { codecs: message.value.as_str().unwrap_or_default().into(), ext })
+        match message.kind.as_str() {
+            "mse" => {
+                let version = message.ext.as_u64().is_some_and(|version| version >= 1);
+                let ext = version || message.ext == serde_json::Value::Bool(true);
+                Some(Self::Hello(Hello { codecs: message.value.as_str().unwrap_or_default().into(), ext }))
+            }
+            "idr" => Some(Self::Idr),
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            "report" => Some(Self::Report(Feedback {
+                latency: sensible(&message.latency),
+                buffered: sensible(&message.buffered),
+                dropped: message.dropped.as_u64(),
+                time: message.time.as_f64(),
+            })),
+            _ => None,
+        }
     }
+}
 
+/// Seconds, up to a few days.
+fn sensible(value: &serde_json::Value) -> Option<f64> {
+    value.as_f64().filter(|seconds| seconds.abs() < 1e6)
+}
+
+impl Hello {
     /// The first codec of the stream that the viewer cannot play.
     pub fn unplayable<'a>(&self, init: &'a Init) -> Option<&'a str> {
         if self.codecs.trim().is_empty() {
@@ -149,11 +227,32 @@ mod tests {
 
     #[test]
     fn a_viewer_introduces_itself() {
-        let hello = |text| Hello::read(text);
-        assert_eq!(hello(r#"{"type":"mse","value":"opus"}"#), Some(Hello { codecs: "opus".into(), ext: false }));
-        assert_eq!(hello(r#"{"type":"mse","ext":1}"#), Some(Hello { codecs: String::new(), ext: true }));
-        assert_eq!(hello(r#"{"type":"webrtc/offer","value":{"sdp":""}}"#), None);
-        assert_eq!(hello("not JSON"), None);
+        let hello = |codecs: &str, ext| Some(Request::Hello(Hello { codecs: codecs.into(), ext }));
+        assert_eq!(Request::read(r#"{"type":"mse","value":"opus"}"#), hello("opus", false));
+        assert_eq!(Request::read(r#"{"type":"mse","ext":1}"#), hello("", true));
+        assert_eq!(Request::read(r#"{"type":"webrtc/offer","value":{"sdp":""}}"#), None);
+        assert_eq!(Request::read("not JSON"), None);
+        assert_eq!(Request::read("[1,2]"), None);
+    }
+
+    #[test]
+    fn a_viewer_tells_what_it_wants_and_how_it_fares() {
+        assert_eq!(Request::read(r#"{"type":"idr"}"#), Some(Request::Idr));
+        assert_eq!(Request::read(r#"{"type":"pause","value":7}"#), Some(Request::Pause));
+        assert_eq!(Request::read(r#"{"type":"resume"}"#), Some(Request::Resume));
+        let full = r#"{"type":"report","latency":-0.5,"buffered":0.08,"dropped":3,"time":12.5}"#;
+        let feedback = Feedback { latency: Some(-0.5), buffered: Some(0.08), dropped: Some(3), time: Some(12.5) };
+        assert_eq!(Request::read(full), Some(Request::Report(feedback)));
+        let nonsense = r#"{"type":"report","latency":1e300,"buffered":"much","dropped":-1,"time":null}"#;
+        assert_eq!(Request::read(nonsense), Some(Request::Report(Feedback::default())));
+    }
+
+    #[test]
+    fn stats_answer_a_report_with_its_time() {
+        let json = Message::Stats(Stats { viewers: 2, echo: Some(12.5), ..Stats::default() }).json();
+        assert!(json.starts_with(r#"{"type":"stats","viewers":2,"frames_per_second":0.0"#), "{json}");
+        assert!(json.ends_with(r#""echo":12.5}"#), "{json}");
+        assert!(!Message::Stats(Stats::default()).json().contains("echo"));
     }
 
     #[test]

@@ -1,19 +1,22 @@
-//! What waits for one viewer: bounded in bytes, and always something that a decoder can play.
+//! What waits for one viewer: bounded in bytes and in age, and always something that a decoder can play.
 //!
 //! ```text
-//!            keyframe                       no room
+//!            keyframe                    no room, or too old
 //!   Start ────────────► Flowing ──────────────────────────► Skipping
-//!     ▲                   │  ▲                                 │
-//!     └─── new init ──────┘  └──── keyframe: told as Drop ─────┘
+//!    ▲ ▲                  │  ▲                                 │
+//!    │ └──── new init ────┘  └──── keyframe: told as Drop ─────┘
+//!    └─── resume ─── Paused ◄─── pause, from anywhere
 //! ```
 //!
-//! When there is no room, the oldest goes, up to a keyframe that is waiting too; without one everything goes, and the
-//! viewer continues at the next keyframe. Either way it is told what it missed, once, just before what comes after.
+//! When there is no room, or the oldest has waited too long, the oldest goes, up to a keyframe that is waiting too; without one
+//! everything goes, and the viewer continues at the next keyframe. Either way it is told what it missed, once, just before what
+//! comes after. What passes during a pause was not wanted, and is no loss.
 
 use crate::clock::MediaClock;
 use crate::mp4::{Fragment, Init};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// One thing for a viewer.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +25,8 @@ pub enum Item {
     Init(Arc<Init>),
     /// What media times mean from now on.
     Clock(MediaClock),
-    /// Media. `after_gap`: what came before it was left out.
-    Fragment { fragment: Arc<Fragment>, after_gap: bool },
+    /// Media, that waits `since` then. `after_gap`: what came before it was left out.
+    Fragment { fragment: Arc<Fragment>, after_gap: bool, since: Instant },
     /// What was left out.
     Drop(Skipped),
     /// The source has ended.
@@ -58,6 +61,17 @@ enum State {
     Flowing,
     /// Fell behind: waits for a keyframe.
     Skipping(Skipped),
+    /// Wants nothing.
+    Paused,
+}
+
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Of fragments; one always fits, however large.
+    pub bytes: usize,
+    /// `None` for any.
+    pub age: Option<Duration>,
 }
 
 /// The queue of one viewer.
@@ -67,15 +81,15 @@ pub struct Queue {
     state: State,
     /// Bytes of the fragments in `items`.
     bytes: usize,
-    max_bytes: usize,
+    room: Room,
     /// All that was ever left out.
     skipped: Skipped,
 }
 
 impl Queue {
-    /// Room for `max_bytes` of fragments, and always for one, however large.
-    pub fn new(max_bytes: usize) -> Self {
-        Self { items: VecDeque::new(), state: State::Start, bytes: 0, max_bytes, skipped: Skipped::default() }
+    /// Nothing waits.
+    pub fn new(room: Room) -> Self {
+        Self { items: VecDeque::new(), state: State::Start, bytes: 0, room, skipped: Skipped::default() }
     }
 
     /// Another init segment. Of several that wait, only the newest matters.
@@ -104,26 +118,53 @@ impl Queue {
 
     /// The source has ended. What is missing at the end is told as well: no keyframe comes to tell it with.
     pub fn push_eos(&mut self) {
-        if let State::Skipping(skipped) = std::mem::replace(&mut self.state, State::Start) {
-            self.items.push_back(Item::Drop(skipped));
-        }
+        self.tell_skipped();
         self.items.push_back(Item::Eos);
     }
 
+    /// The viewer wants no media for now. What it was to be told stays.
+    pub fn pause(&mut self) {
+        self.tell_skipped();
+        self.items.retain(|item| !matches!(item, Item::Fragment { .. }));
+        self.bytes = 0;
+        self.state = State::Paused;
+    }
+
+    /// It wants media again, from a keyframe on. Whether it was paused.
+    pub fn resume(&mut self) -> bool {
+        let paused = self.paused();
+        if paused {
+            self.state = State::Start;
+        }
+        paused
+    }
+
+    /// See [`Self::pause`].
+    pub fn paused(&self) -> bool {
+        matches!(self.state, State::Paused)
+    }
+
+    fn tell_skipped(&mut self) {
+        if let State::Skipping(skipped) = self.state {
+            self.items.push_back(Item::Drop(skipped));
+            self.state = State::Start;
+        }
+    }
+
     /// The next fragment of the stream. Whether the viewer waits for a keyframe after it.
-    pub fn push_fragment(&mut self, fragment: &Arc<Fragment>) -> bool {
+    pub fn push_fragment(&mut self, fragment: &Arc<Fragment>, now: Instant) -> bool {
+        let fits = self.bytes == 0 || (self.bytes + fragment.data.len() <= self.room.bytes && !self.too_old(now));
         match &mut self.state {
+            State::Paused => return false,
             State::Start if !fragment.keyframe => {}
-            State::Start => self.append(fragment, false),
+            State::Start => self.append(fragment, false, now),
             State::Skipping(skipped) if !fragment.keyframe => {
                 skipped.add(fragment);
                 self.skipped.add(fragment);
             }
-            State::Skipping(_) => self.append(fragment, true),
-            State::Flowing if self.bytes == 0 || self.bytes + fragment.data.len() <= self.max_bytes => {
-                self.append(fragment, false)
-            }
-            State::Flowing => self.overflow(fragment),
+            State::Skipping(_) => self.append(fragment, true, now),
+            State::Flowing if fits => self.append(fragment, false, now),
+            State::Flowing => self.overflow(fragment, now),
         }
         !matches!(self.state, State::Flowing)
     }
@@ -142,25 +183,38 @@ impl Queue {
         self.bytes
     }
 
+    /// How long the oldest of it has waited.
+    pub fn age(&self, now: Instant) -> Duration {
+        let oldest = self.items.iter().find_map(|item| match item {
+            Item::Fragment { since, .. } => Some(*since),
+            _ => None,
+        });
+        oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn too_old(&self, now: Instant) -> bool {
+        self.room.age.is_some_and(|max| self.age(now) > max)
+    }
+
     /// What this viewer missed in all.
     pub fn skipped(&self) -> Skipped {
         self.skipped
     }
 
-    fn append(&mut self, fragment: &Arc<Fragment>, after_gap: bool) {
+    fn append(&mut self, fragment: &Arc<Fragment>, after_gap: bool, since: Instant) {
         if let State::Skipping(skipped) = std::mem::replace(&mut self.state, State::Flowing) {
             self.items.push_back(Item::Drop(skipped));
         }
         self.bytes += fragment.data.len();
-        self.items.push_back(Item::Fragment { fragment: fragment.clone(), after_gap });
+        self.items.push_back(Item::Fragment { fragment: fragment.clone(), after_gap, since });
     }
 
-    fn overflow(&mut self, fragment: &Arc<Fragment>) {
+    fn overflow(&mut self, fragment: &Arc<Fragment>, now: Instant) {
         if fragment.keyframe {
             let skipped = self.cut(self.items.len());
             self.skip(skipped);
-            self.append(fragment, true);
-        } else if let Some(keyframe) = self.resume_point(fragment.data.len()) {
+            self.append(fragment, true, now);
+        } else if let Some(keyframe) = self.resume_point(fragment.data.len(), now) {
             let skipped = self.cut(keyframe);
             let resumes = self.items.iter().position(|item| matches!(item, Item::Fragment { .. }));
             let resumes = resumes.expect("the cut ended before a fragment");
@@ -168,7 +222,7 @@ impl Queue {
                 *after_gap = true;
             }
             self.items.insert(resumes, Item::Drop(skipped));
-            self.append(fragment, false);
+            self.append(fragment, false, now);
         } else {
             let mut skipped = self.cut(self.items.len());
             skipped.add(fragment);
@@ -177,12 +231,14 @@ impl Queue {
         }
     }
 
-    /// The first waiting keyframe that, when all before it goes, leaves room for `bytes` more.
-    fn resume_point(&self, bytes: usize) -> Option<usize> {
+    /// The first waiting keyframe that is young enough and, when all before it goes, leaves room for `bytes` more.
+    fn resume_point(&self, bytes: usize, now: Instant) -> Option<usize> {
         let mut freed = 0;
+        let young = |since| self.room.age.is_none_or(|max| now.saturating_duration_since(since) <= max);
         self.items.iter().position(|item| {
-            let Item::Fragment { fragment, .. } = item else { return false };
-            let resumes = freed > 0 && fragment.keyframe && self.bytes - freed + bytes <= self.max_bytes;
+            let Item::Fragment { fragment, since, .. } = item else { return false };
+            let fits = self.bytes - freed + bytes <= self.room.bytes;
+            let resumes = freed > 0 && fragment.keyframe && fits && young(*since);
             freed += fragment.data.len();
             resumes
         })
@@ -219,6 +275,7 @@ impl Queue {
         match &mut self.state {
             State::Skipping(already) => already.merge(skipped),
             State::Start | State::Flowing => self.state = State::Skipping(skipped),
+            State::Paused => self.items.push_back(Item::Drop(skipped)),
         }
     }
 }
@@ -243,7 +300,7 @@ mod tests {
     /// What a viewer would get, as tfdt/40 of the fragments, `!` for those after a gap, `x` and a number of frames for gaps.
     fn drained(queue: &mut Queue) -> String {
         let words = std::iter::from_fn(|| queue.pop()).map(|item| match item {
-            Item::Fragment { fragment, after_gap } => {
+            Item::Fragment { fragment, after_gap, .. } => {
                 format!("{}{}", fragment.runs[0].tfdt / 40, if after_gap { "!" } else { "" })
             }
             Item::Drop(skipped) => format!("x{}", skipped.frames),
@@ -254,15 +311,19 @@ mod tests {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    fn bytes(bytes: usize) -> Room {
+        Room { bytes, age: None }
+    }
+
     fn filled(max_bytes: usize, description: &str) -> Queue {
-        let mut queue = Queue::new(max_bytes);
+        let mut queue = Queue::new(bytes(max_bytes));
         push_all(&mut queue, description);
         queue
     }
 
     /// After how many of them the viewer waits for a keyframe.
     fn push_all(queue: &mut Queue, description: &str) -> usize {
-        fragments(description).iter().filter(|fragment| queue.push_fragment(fragment)).count()
+        fragments(description).iter().filter(|fragment| queue.push_fragment(fragment, Instant::now())).count()
     }
 
     #[test]
@@ -290,7 +351,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_keyframe_says_so() {
-        let mut queue = Queue::new(2000);
+        let mut queue = Queue::new(bytes(2000));
         assert_eq!(push_all(&mut queue, "d10 d10 K700 d700"), 2);
         assert_eq!(push_all(&mut queue, "d700 d700 K10 d10"), 2);
     }
@@ -323,7 +384,7 @@ mod tests {
     #[test]
     fn of_several_waiting_init_segments_the_newest_counts() {
         let (init, _) = samples::parse_parts(&samples::init(true));
-        let mut queue = Queue::new(10_000);
+        let mut queue = Queue::new(bytes(10_000));
         queue.push_init(init.clone());
         push_all(&mut queue, "K10 d10");
         queue.push_init(init.clone());
@@ -335,6 +396,39 @@ mod tests {
         assert_eq!(drained(&mut queue), "init 1 eos");
     }
 
+    #[test]
+    fn what_waits_too_long_gives_way_to_the_next_keyframe_that_is_young_enough() {
+        let mut queue = Queue::new(Room { bytes: 10_000, age: Some(Duration::from_millis(100)) });
+        let start = Instant::now();
+        let at = |index: usize| start + Duration::from_millis(index as u64 * 40);
+        // At 120 ms the first has waited too long, and the keyframe of 40 ms has not.
+        for (index, fragment) in fragments("K10 K10 d10 d10").iter().enumerate() {
+            queue.push_fragment(fragment, at(index));
+        }
+        assert_eq!(queue.age(at(3)), Duration::from_millis(80));
+        assert_eq!(drained(&mut queue), "x1 1! 2 3");
+        // Without such a keyframe everything goes.
+        for (index, fragment) in fragments("K10 d10 d10 d10 d10 K10 d10").iter().enumerate() {
+            queue.push_fragment(fragment, at(index));
+        }
+        assert_eq!(drained(&mut queue), "x5 5! 6");
+        assert_eq!((queue.skipped().frames, queue.age(at(9))), (6, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_pause_costs_nothing_and_ends_at_a_keyframe() {
+        let mut queue = filled(2000, "K700 d700 d700");
+        queue.pause();
+        assert_eq!(push_all(&mut queue, "K700 d700 d700"), 0);
+        assert_eq!((queue.bytes(), queue.paused()), (0, true));
+        queue.push_init(samples::parse_parts(&samples::init(true)).0);
+        queue.push_eos();
+        assert!(queue.resume() && !queue.resume());
+        push_all(&mut queue, "d10 K10 d10");
+        assert_eq!(drained(&mut queue), "x3 init eos 1 2");
+        assert_eq!(queue.skipped().frames, 3);
+    }
+
     proptest::proptest! {
         #[test]
         fn any_stream_stays_within_the_room_and_playable(
@@ -342,10 +436,10 @@ mod tests {
         ) {
             let description: Vec<_> =
                 sizes.iter().map(|(key, size, _)| format!("{}{size}", if *key { 'K' } else { 'd' })).collect();
-            let mut queue = Queue::new(2500);
+            let mut queue = Queue::new(bytes(2500));
             let (mut last, mut given, mut told) = (None, 0, 0);
             let mut take = |queue: &mut Queue| match queue.pop() {
-                Some(Item::Fragment { fragment, after_gap }) => {
+                Some(Item::Fragment { fragment, after_gap, .. }) => {
                     let index = fragment.runs[0].tfdt / 40;
                     // Either the next of the stream, or a keyframe.
                     assert!(fragment.keyframe || last == Some(index - 1));
@@ -364,7 +458,7 @@ mod tests {
             let all = fragments(&description.join(" "));
             let first = all.iter().position(|fragment| fragment.keyframe).unwrap_or(all.len());
             for (fragment, (_, _, takes)) in all.iter().zip(&sizes) {
-                queue.push_fragment(fragment);
+                queue.push_fragment(fragment, Instant::now());
                 proptest::prop_assert!(queue.bytes() <= 2500);
                 for _ in 0..*takes {
                     take(&mut queue);

@@ -1,22 +1,25 @@
 //! The listeners of this process: one for each address, shared by all elements that name it.
 //!
 //! An element [opens](open) its stream at an address and holds the [`Place`]; the first one binds, the last one to leave
-//! closes. One worker thread serves them all: it only moves bytes.
+//! closes. Encryption, token and allowed origins belong to the listener: elements that share it must agree about them, because
+//! page, player and figures are everybody's. One worker thread serves them all: it only moves bytes.
 
+use crate::access::{Access, Origins};
+use crate::connection::{self, Listening};
+use crate::directory::Directory;
 use crate::routes;
+use crate::socket::{self, SocketFile};
 use crate::stream::Stream;
-use axum::serve::{Listener, ListenerExt};
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use crate::tls;
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
@@ -25,19 +28,49 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 static SERVERS: Mutex<Option<HashMap<Address, Server>>> = Mutex::new(None);
 
-/// A connection keeps no more than this unsent in the kernel: what waits, waits in the viewer's queue, where it can be dropped.
-const UNSENT_BYTES: u32 = 128 << 10;
-
 /// A listener that was told to stop is closed within this time.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Where to listen, as the user says it.
+/// Where and how to listen, as the user says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub struct Wish {
+    pub place: WishedPlace,
+    pub policy: Policy,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WishedPlace {
     /// Port 0 for any free one.
     Tcp { host: String, port: u16 },
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// What holds for all streams of a listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Encrypted, as this server.
+    pub tls: Option<tls::Identity>,
+    /// What everybody must know.
+    pub token: Option<String>,
+    /// Pages of other sites that may connect.
+    pub origins: Origins,
+}
+
+impl Policy {
+    /// The properties in which two elements differ.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        if self.tls != other.tls {
+            Some("tls-certificate and tls-key")
+        } else if self.token != other.token {
+            Some("token")
+        } else if self.origins != other.origins {
+            Some("allowed-origins")
+        } else {
+            None
+        }
+    }
 }
 
 /// Where a server listens.
@@ -50,7 +83,7 @@ pub enum Address {
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "http://{address}/"),
+            Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
     }
@@ -62,15 +95,18 @@ pub enum Error {
     #[error("host '{host}' has no address: {source}")]
     Host { host: String, source: io::Error },
     #[error("cannot listen on {address}: {source}. Choose another port, or 0 for any free one")]
-    Bind { address: String, source: io::Error },
-    #[error("socket-path {0} is in use by another process. Stop it, or choose another path")]
-    InUse(String),
-    #[error("socket-path {0} exists and is not a socket. Choose another path")]
-    NotASocket(String),
-    #[error("cannot listen on socket-path {path}: {source}")]
-    Socket { path: String, source: io::Error },
+    Bind { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     #[error("a stream '{name}' is served at {address} already. Give each fmp4wssink a stream-name of its own")]
     NameTaken { name: String, address: Address },
+    #[error(
+        "another fmp4wssink listens on {address} with other {properties}. Those that share a listener share these too: set \
+         them alike, or choose another port"
+    )]
+    Disagree { address: Address, properties: &'static str },
 }
 
 /// A stream's place on a server; dropping it leaves, and closes the listener when nobody else uses it.
@@ -104,17 +140,7 @@ impl Drop for Place {
 pub fn open(wish: &Wish, stream: Arc<Stream>) -> Result<Place, Error> {
     let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     let servers = servers.get_or_insert_default();
-    let candidates = match wish {
-        Wish::Unix(path) => {
-            let path = std::path::absolute(path).map_err(|source| Error::Socket { path: shown(path), source })?;
-            vec![Address::Unix(path)]
-        }
-        Wish::Tcp { host, port } => (host.as_str(), *port)
-            .to_socket_addrs()
-            .map_err(|source| Error::Host { host: host.clone(), source })?
-            .map(Address::Tcp)
-            .collect(),
-    };
+    let candidates = candidates(&wish.place)?;
     let known = candidates.iter().find(|address| servers.contains_key(address));
     let address = match known {
         Some(address) => address.clone(),
@@ -125,194 +151,91 @@ pub fn open(wish: &Wish, stream: Arc<Stream>) -> Result<Place, Error> {
         }
     };
     let server = servers.get(&address).expect("it was found or made just now");
+    if let Some(properties) = server.policy.difference(&wish.policy) {
+        return Err(Error::Disagree { address, properties });
+    }
     if !server.directory.add(stream.clone()) {
         return Err(Error::NameTaken { name: stream.name().into(), address });
     }
     Ok(Place { address, stream })
 }
 
+fn candidates(place: &WishedPlace) -> Result<Vec<Address>, Error> {
+    match place {
+        WishedPlace::Unix(path) => {
+            let failed = |source| socket::Error::Failed { path: path.clone(), source };
+            Ok(vec![Address::Unix(std::path::absolute(path).map_err(failed)?)])
+        }
+        WishedPlace::Tcp { host, port } => {
+            let failed = |source| Error::Host { host: host.clone(), source };
+            let addresses: Vec<_> =
+                (host.as_str(), *port).to_socket_addrs().map_err(failed)?.map(Address::Tcp).collect();
+            if addresses.is_empty() { Err(failed(io::ErrorKind::AddrNotAvailable.into())) } else { Ok(addresses) }
+        }
+    }
+}
+
 /// Listens on the first candidate that can be had.
 fn bind(candidates: &[Address], wish: &Wish) -> Result<(Address, Server), Error> {
     let _context = RUNTIME.enter();
-    let mut error = None;
+    let mut refused = None;
     for candidate in candidates {
         match candidate {
-            Address::Unix(path) => return Ok((candidate.clone(), Server::unix(path)?)),
-            Address::Tcp(address) => match Server::tcp(*address) {
-                Ok((bound, server)) => return Ok((Address::Tcp(bound), server)),
-                Err(source) => error = Some(Error::Bind { address: address.to_string(), source }),
+            Address::Unix(path) => return Ok((candidate.clone(), Server::unix(path, &wish.policy)?)),
+            Address::Tcp(address) => match listen(*address) {
+                Ok((bound, listener)) => {
+                    return Ok((Address::Tcp(bound), Server::start(listener, None, &wish.policy)?));
+                }
+                Err(source) => refused = Some(Error::Bind { address: *address, source }),
             },
         }
     }
-    Err(error.unwrap_or_else(|| Error::Host {
-        host: format!("{wish:?}"),
-        source: io::Error::from(io::ErrorKind::AddrNotAvailable),
-    }))
+    Err(refused.expect("there is a candidate, and it was tried"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    Ok((listener.local_addr()?, listener))
 }
 
 /// A listener and the streams behind it.
 struct Server {
     directory: Arc<Directory>,
-    stop: oneshot::Sender<()>,
+    policy: Policy,
+    /// Dropped to stop.
+    stop: watch::Sender<()>,
     /// Disconnected when the listener is closed.
     closed: mpsc::Receiver<()>,
     _file: Option<SocketFile>,
 }
 
 impl Server {
-    fn tcp(address: SocketAddr) -> io::Result<(SocketAddr, Self)> {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let bound = listener.local_addr()?;
-        Ok((bound, Self::start(listener.tap_io(hurry), None)))
-    }
-
-    fn unix(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Socket { path: shown(path), source };
-        let (listener, file) = bind_unix(path)?;
+    fn unix(path: &Path, policy: &Policy) -> Result<Self, Error> {
+        let failed = |source| socket::Error::Failed { path: path.into(), source };
+        let (listener, file) = socket::bind(path)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        Ok(Self::start(listener, Some(file)))
+        Self::start(listener, Some(file), policy)
     }
 
-    fn start<L>(listener: L, file: Option<SocketFile>) -> Self
-    where
-        L: Listener,
-        L::Addr: std::fmt::Debug,
-    {
+    fn start(listener: impl Listening, file: Option<SocketFile>, policy: &Policy) -> Result<Self, Error> {
         let directory = Arc::new(Directory::default());
-        let (stop, stopped) = oneshot::channel();
+        let tls = policy.tls.as_ref().map(tls::Identity::acceptor).transpose()?;
+        let access = Access::new(policy.token.clone(), policy.origins.clone(), tls.is_some());
+        let router = routes::router(directory.clone(), access);
+        let (stop, stopped) = watch::channel(());
         let (open, closed) = mpsc::channel();
-        let router = routes::router(directory.clone());
-        let serving = axum::serve(Watched { listener, _open: open }, router).with_graceful_shutdown(async {
-            let _ = stopped.await;
+        RUNTIME.spawn(async move {
+            connection::accept(listener, tls, router, stopped).await;
+            drop(open);
         });
-        RUNTIME.spawn(serving.into_future());
-        Self { directory, stop, closed, _file: file }
+        Ok(Self { directory, policy: policy.clone(), stop, closed, _file: file })
     }
 
     fn close(self) {
-        let _ = self.stop.send(());
+        drop(self.stop);
         let _ = self.closed.recv_timeout(CLOSING);
-    }
-}
-
-/// Each fragment goes out at once, and not more than needed waits in the kernel.
-fn hurry(connection: &mut TcpStream) {
-    let _ = connection.set_nodelay(true);
-    let _ = socket2::SockRef::from(&*connection).set_tcp_notsent_lowat(UNSENT_BYTES);
-}
-
-/// A listener that lets know when it is dropped: only then is its address free again.
-struct Watched<L> {
-    listener: L,
-    _open: mpsc::Sender<()>,
-}
-
-impl<L: Listener> Listener for Watched<L> {
-    type Io = L::Io;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        self.listener.accept().await
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-/// The name of a listening socket in the file system, which goes when the listener goes.
-struct SocketFile {
-    path: PathBuf,
-    inode: Option<u64>,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Not when somebody has put another one there.
-        if self.inode.is_some() && inode(&self.path) == self.inode {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    std::fs::symlink_metadata(path).ok().map(|file| file.ino())
-}
-
-/// Binds a socket for this user alone. A socket that a killed process left is replaced; one that is alive is not.
-fn bind_unix(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFile), Error> {
-    let failed = |source| Error::Socket { path: shown(path), source };
-    // Two processes that find the same dead socket take turns.
-    let folder = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-    folder.lock().map_err(failed)?;
-    if let Ok(file) = std::fs::symlink_metadata(path) {
-        if !file.file_type().is_socket() {
-            return Err(Error::NotASocket(shown(path)));
-        }
-        match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(Error::InUse(shown(path))),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(failed)?
-            }
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    let listener = std::os::unix::net::UnixListener::bind(path).map_err(failed)?;
-    let file = SocketFile { path: path.into(), inode: inode(path) };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok((listener, file))
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// The streams of one server, by name.
-#[derive(Default)]
-pub struct Directory(RwLock<BTreeMap<String, Arc<Stream>>>);
-
-/// What to tell a viewer that asks for a stream that is not there.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unknown {
-    #[error("stream not found: {0}")]
-    Name(String),
-    #[error("there are several streams: choose one with ?src=NAME")]
-    Unnamed,
-}
-
-impl Directory {
-    /// The stream of that name; without a name the only one.
-    pub fn find(&self, name: Option<&str>) -> Result<Arc<Stream>, Unknown> {
-        let streams = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match name {
-            Some(name) => streams.get(name).cloned().ok_or_else(|| Unknown::Name(name.into())),
-            None if streams.len() == 1 => Ok(streams.values().next().expect("there is one").clone()),
-            None => Err(Unknown::Unnamed),
-        }
-    }
-
-    /// All of them.
-    pub fn streams(&self) -> Vec<Arc<Stream>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Whether the name was free.
-    fn add(&self, stream: Arc<Stream>) -> bool {
-        let mut streams = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if streams.contains_key(stream.name()) {
-            return false;
-        }
-        streams.insert(stream.name().into(), stream);
-        true
-    }
-
-    /// Whether it was the last one.
-    fn remove(&self, name: &str) -> bool {
-        let mut streams = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        streams.remove(name);
-        streams.is_empty()
     }
 }

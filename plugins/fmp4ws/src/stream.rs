@@ -5,12 +5,14 @@
 //! that a viewer has a picture at once however far apart keyframes are.
 
 use crate::clock::MediaClock;
+use crate::delay::Delays;
 use crate::mp4::{Fragment, Init};
-use crate::queue::Queue;
+use crate::queue::{Queue, Room};
+use crate::rate::{PerSecond, Rate};
 use crate::viewer::{Viewer, ViewerReport};
 use serde::Serialize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a stream allows.
 #[derive(Debug, Clone, Copy)]
@@ -18,14 +20,48 @@ pub struct Limits {
     /// At the same time; 0 for any number.
     pub max_viewers: usize,
     /// For each viewer's queue.
-    pub max_queue_bytes: usize,
+    pub queue: Room,
+}
+
+/// How a viewer gets the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Messages, over WebSocket.
+    Mse,
+    /// One endless file.
+    Mp4,
+}
+
+/// Who wants to see a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    pub way: Way,
+    /// It understands more than go2rtc's messages.
+    pub ext: bool,
+    /// Where it comes from.
+    pub peer: String,
+}
+
+impl Visitor {
+    /// Over WebSocket.
+    pub fn mse(ext: bool, peer: &str) -> Self {
+        Self { way: Way::Mse, ext, peer: peer.into() }
+    }
+
+    /// As a file.
+    pub fn film(peer: &str) -> Self {
+        Self { way: Way::Mp4, ext: false, peer: peer.into() }
+    }
 }
 
 /// What the element is told, from any thread and without a lock held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// A viewer came or went.
-    Viewers,
+    /// A viewer has come.
+    Added(ViewerReport),
+    /// It is gone.
+    Removed(ViewerReport),
     /// A viewer waits for a keyframe that may be far away; repeated with each fragment until one comes.
     KeyframeWanted,
 }
@@ -40,6 +76,7 @@ pub struct Stream {
     state: Mutex<State>,
     /// Signalled when a viewer leaves.
     left: Condvar,
+    delays: Delays,
 }
 
 #[derive(Default)]
@@ -50,8 +87,10 @@ struct State {
     eos: bool,
     closed: bool,
     viewers: Vec<Arc<Viewer>>,
-    next_viewer: u64,
     counters: Counters,
+    /// Of the viewers that have left, and of what concerns no single one.
+    totals: Totals,
+    rate: Rate,
 }
 
 /// What the stream has carried.
@@ -72,6 +111,31 @@ pub struct Counters {
     /// Init segments of H.264 that leave open how far pictures are reordered (no bitstream_restriction in the VUI): decoders
     /// in hardware then hold back up to 16 pictures. The camera's or the encoder's settings may help.
     pub unbounded_reorder: u64,
+}
+
+/// What has become of it, over all viewers that ever were.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Totals {
+    /// Viewers that came.
+    pub joined: u64,
+    /// Viewers that `max-viewers` turned away.
+    pub refused: u64,
+    pub sent_fragments: u64,
+    pub sent_bytes: u64,
+    /// What viewers missed because they were slow.
+    pub dropped_frames: u64,
+    pub dropped_bytes: u64,
+    /// How often upstream was asked for a keyframe.
+    pub keyframe_requests: u64,
+}
+
+impl Totals {
+    fn add(&mut self, viewer: &ViewerReport) {
+        self.sent_fragments += viewer.sent_fragments;
+        self.sent_bytes += viewer.sent_bytes;
+        self.dropped_frames += viewer.dropped_frames;
+        self.dropped_bytes += viewer.dropped_bytes;
+    }
 }
 
 /// The fragments since the newest keyframe, as long as they are few enough.
@@ -117,13 +181,46 @@ impl Seat {
     pub fn viewer(&self) -> &Viewer {
         &self.viewer
     }
+
+    /// A fragment of that many bytes went out, that waited `since` then.
+    pub fn sent(&self, bytes: usize, since: Instant) {
+        self.viewer.count_sent(bytes);
+        self.stream.delays.observe(since.elapsed());
+    }
+
+    /// The viewer wants no media for now.
+    pub fn pause(&self) {
+        self.viewer.push(Queue::pause);
+    }
+
+    /// It wants media again. It gets a picture at once, as if it came anew.
+    pub fn resume(&self) {
+        let state = self.stream.state();
+        let now = Instant::now();
+        self.viewer.push(|queue| {
+            if queue.resume() {
+                for fragment in &state.gop.fragments {
+                    queue.push_fragment(fragment, now);
+                }
+            }
+        });
+    }
+
+    /// It wants a keyframe.
+    pub fn want_keyframe(&self) {
+        self.stream.want_keyframe();
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.stream.state().viewers.retain(|viewer| viewer.id() != self.viewer.id());
+        let mut state = self.stream.state();
+        state.viewers.retain(|viewer| viewer.id() != self.viewer.id());
+        let report = self.viewer.report();
+        state.totals.add(&report);
+        drop(state);
         self.stream.left.notify_all();
-        (self.stream.listener)(Notice::Viewers);
+        (self.stream.listener)(Notice::Removed(report));
     }
 }
 
@@ -147,6 +244,7 @@ impl Stream {
             listener: Box::new(listener),
             state: Mutex::default(),
             left: Condvar::new(),
+            delays: Delays::default(),
         })
     }
 
@@ -169,13 +267,15 @@ impl Stream {
 
     /// The next fragment; `clock` as far as it is known.
     pub fn publish(&self, fragment: &Arc<Fragment>, clock: Option<MediaClock>) {
+        let now = Instant::now();
         let mut state = self.state();
-        let State { counters, gop, .. } = &mut *state;
+        let State { counters, gop, rate, .. } = &mut *state;
+        rate.add(now, fragment.frames, fragment.data.len());
         counters.fragments += 1;
         counters.keyframes += u64::from(fragment.keyframe);
         counters.frames += u64::from(fragment.frames);
         counters.bytes += fragment.data.len() as u64;
-        gop.add(fragment, self.limits.max_queue_bytes / 2);
+        gop.add(fragment, self.limits.queue.bytes / 2);
         let news = clock.filter(|clock| !state.clock.is_some_and(|known| known.agrees_with(clock)));
         if news.is_some() {
             state.clock = news;
@@ -186,7 +286,7 @@ impl Stream {
                 if let Some(clock) = news {
                     queue.push_clock(clock);
                 }
-                keyframe_wanted |= queue.push_fragment(fragment);
+                keyframe_wanted |= queue.push_fragment(fragment, now);
             });
         }
         drop(state);
@@ -222,29 +322,31 @@ impl Stream {
     }
 
     /// A viewer comes. It gets the init segment and what it needs to show the newest picture at once.
-    pub fn join(self: &Arc<Self>, ext: bool) -> Result<Seat, Refused> {
+    pub fn join(self: &Arc<Self>, visitor: Visitor) -> Result<Seat, Refused> {
         let mut state = self.state();
         if state.closed {
             return Err(Refused::Closed);
         }
         if self.limits.max_viewers > 0 && state.viewers.len() >= self.limits.max_viewers {
+            state.totals.refused += 1;
             return Err(Refused::Full(self.limits.max_viewers));
         }
-        let mut queue = Queue::new(self.limits.max_queue_bytes);
+        let mut queue = Queue::new(self.limits.queue);
         if let Some(init) = &state.init {
             queue.push_init(init.clone());
         }
+        let now = Instant::now();
         for fragment in &state.gop.fragments {
-            queue.push_fragment(fragment);
+            queue.push_fragment(fragment, now);
         }
         if state.eos {
             queue.push_eos();
         }
-        state.next_viewer += 1;
-        let viewer = Arc::new(Viewer::new(state.next_viewer, ext, queue));
+        state.totals.joined += 1;
+        let viewer = Arc::new(Viewer::new(state.totals.joined, visitor, queue));
         state.viewers.push(viewer.clone());
         drop(state);
-        (self.listener)(Notice::Viewers);
+        (self.listener)(Notice::Added(viewer.report()));
         Ok(Seat { stream: self.clone(), viewer })
     }
 
@@ -258,10 +360,28 @@ impl Stream {
         self.state().clock
     }
 
+    /// Frames and bits in a second at this time.
+    pub fn rate(&self) -> PerSecond {
+        self.state().rate.per_second(Instant::now())
+    }
+
+    /// How long fragments wait for their viewers.
+    pub fn delays(&self) -> &Delays {
+        &self.delays
+    }
+
+    /// Upstream was asked for a keyframe.
+    pub fn count_keyframe_request(&self) {
+        self.state().totals.keyframe_requests += 1;
+    }
+
     /// All about it, for people and programs.
     pub fn report(&self) -> Report {
         let state = self.state();
         let main = state.init.as_ref().map(|init| init.main());
+        let viewers: Vec<_> = state.viewers.iter().map(|viewer| viewer.report()).collect();
+        let mut totals = state.totals;
+        viewers.iter().for_each(|viewer| totals.add(viewer));
         Report {
             mime: state.init.as_ref().map(|init| init.mime()),
             codecs: state.init.as_ref().map(|init| init.codecs()),
@@ -269,8 +389,10 @@ impl Stream {
             height: main.map_or(0, |track| track.height),
             timescale: main.map_or(0, |track| track.timescale),
             eos: state.eos,
+            rate: state.rate.per_second(Instant::now()),
             counters: state.counters,
-            viewers: state.viewers.iter().map(|viewer| viewer.report()).collect(),
+            totals,
+            viewers,
         }
     }
 
@@ -295,7 +417,10 @@ pub struct Report {
     /// The source has ended.
     pub eos: bool,
     #[serde(flatten)]
+    pub rate: PerSecond,
+    #[serde(flatten)]
     pub counters: Counters,
+    pub totals: Totals,
     pub viewers: Vec<ViewerReport>,
 }
 
@@ -311,7 +436,7 @@ mod tests {
     use crate::queue::Item;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    const LIMITS: Limits = Limits { max_viewers: 2, max_queue_bytes: 10_000 };
+    const LIMITS: Limits = Limits { max_viewers: 2, queue: Room { bytes: 10_000, age: None } };
 
     fn waiting(seat: &Seat) -> usize {
         std::iter::from_fn(|| seat.viewer.take()).filter(|item| matches!(item, Item::Fragment { .. })).count()
@@ -325,7 +450,7 @@ mod tests {
         let (init, fragments) = parse_parts(&bytes.concat());
         stream.publish_init(&init);
         fragments.iter().for_each(|fragment| stream.publish(fragment, None));
-        let seat = stream.join(true).expect("there is room");
+        let seat = stream.join(Visitor::mse(true, "here")).expect("there is room");
         assert_eq!(waiting(&seat), 2);
     }
 
@@ -341,11 +466,11 @@ mod tests {
         let (init, fragments) = parse_parts(&[init(false), large, rest].concat());
         stream.publish_init(&init);
         stream.publish(&fragments[0], None);
-        let _first = stream.join(true).expect("there is room");
+        let _first = stream.join(Visitor::mse(true, "here")).expect("there is room");
         stream.publish(&fragments[1], None);
         assert_eq!(wanted.load(Relaxed), 1);
         stream.publish(&fragments[2], None);
-        let _second = stream.join(true).expect("there is room");
+        let _second = stream.join(Visitor::mse(true, "here")).expect("there is room");
         stream.publish(&fragments[3], None);
         assert_eq!(wanted.load(Relaxed), 1);
     }
@@ -353,12 +478,14 @@ mod tests {
     #[test]
     fn viewers_are_counted_and_limited() {
         let stream = Stream::new("cam", LIMITS, |_| {});
-        let first = stream.join(true).expect("there is room");
-        let _second = stream.join(false).expect("there is room");
-        assert_eq!(stream.join(true).err(), Some(Refused::Full(2)));
+        let first = stream.join(Visitor::mse(true, "here")).expect("there is room");
+        let _second = stream.join(Visitor::film("there")).expect("there is room");
+        assert_eq!(stream.join(Visitor::mse(true, "here")).err(), Some(Refused::Full(2)));
         drop(first);
         assert_eq!(stream.viewers(), 1);
+        let totals = stream.report().totals;
+        assert_eq!((totals.joined, totals.refused), (2, 1));
         stream.close(Duration::ZERO);
-        assert_eq!(stream.join(true).err(), Some(Refused::Closed));
+        assert_eq!(stream.join(Visitor::mse(true, "here")).err(), Some(Refused::Closed));
     }
 }

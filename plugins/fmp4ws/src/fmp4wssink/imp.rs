@@ -1,47 +1,22 @@
 use super::CAT;
+use super::arrivals::{Arrival, Arrivals};
+use super::figures;
 use super::pads::{self, Pads};
+use super::settings::*;
 use crate::intake::Intake;
-use crate::server::{self, Address, Place, Wish};
-use crate::stream::{Limits, Notice, Stream, lock};
+use crate::server::{self, Address, Place};
+use crate::stream::{Notice, Stream, lock};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-const DEFAULT_STREAM_NAME: &str = "stream";
-const DEFAULT_HOST: &str = "127.0.0.1";
-const DEFAULT_PORT: u32 = 8080;
-const DEFAULT_MAX_VIEWERS: u32 = 256;
-const DEFAULT_MAX_QUEUE_BYTES: u32 = 4 << 20;
-
 /// A keyframe costs bandwidth for everybody: viewers that come or fall behind together share one.
 const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Viewers that read get their last fragments when the element stops; those that do not are not waited for.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-struct Settings {
-    stream_name: String,
-    host: String,
-    port: u32,
-    socket_path: Option<String>,
-    max_viewers: u32,
-    max_queue_bytes: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            stream_name: DEFAULT_STREAM_NAME.into(),
-            host: DEFAULT_HOST.into(),
-            port: DEFAULT_PORT,
-            socket_path: None,
-            max_viewers: DEFAULT_MAX_VIEWERS,
-            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
-        }
-    }
-}
 
 #[derive(Default)]
 enum State {
@@ -73,20 +48,41 @@ pub struct Fmp4WsSink {
         set = Self::set_socket_path,
         blurb = "Listen on this Unix socket instead of host and port, for instance behind a proxy",
         mutable_ready)]
+    #[property(name = "tls-certificate", type = Option<String>, get = |sink: &Self| sink.settings().tls_certificate.clone(),
+        set = |sink: &Self, path: Option<String>| sink.settings().tls_certificate = filled(path),
+        blurb = "PEM file with a certificate (and those up to a root): serve https and wss with it",
+        mutable_ready)]
+    #[property(name = "tls-key", type = Option<String>, get = |sink: &Self| sink.settings().tls_key.clone(),
+        set = |sink: &Self, path: Option<String>| sink.settings().tls_key = filled(path),
+        blurb = "PEM file with the certificate's private key; by default it is in tls-certificate's file",
+        mutable_ready)]
+    #[property(name = "token", type = Option<String>,
+        set = |sink: &Self, token: Option<String>| sink.settings().token = filled(token),
+        blurb = "Secret that every request must have, as 'Authorization: Bearer TOKEN' or ?token=TOKEN; none by default",
+        mutable_ready)]
+    #[property(name = "allowed-origins", type = Option<String>, get = |sink: &Self| sink.settings().allowed_origins.clone(),
+        set = |sink: &Self, origins: Option<String>| sink.settings().allowed_origins = filled(origins),
+        blurb = "Pages of these sites may connect, besides the sink's own: https://HOST[:PORT],... or * for all",
+        mutable_ready)]
     #[property(name = "max-viewers", type = u32, get = |sink: &Self| sink.settings().max_viewers,
         set = |sink: &Self, max: u32| sink.settings().max_viewers = max,
-        blurb = "Viewers at the same time; 0 for any number",
+        blurb = "Viewers at the same time, further ones are refused; 0 for any number",
         default = DEFAULT_MAX_VIEWERS, mutable_ready)]
     #[property(name = "max-queue-bytes", type = u32, get = |sink: &Self| sink.settings().max_queue_bytes,
         set = |sink: &Self, max: u32| sink.settings().max_queue_bytes = max,
         blurb = "Bytes that may wait for one viewer; with more it skips to the next keyframe",
         minimum = 1, default = DEFAULT_MAX_QUEUE_BYTES, mutable_ready)]
+    #[property(name = "max-queue-time", type = u64, get = |sink: &Self| sink.settings().max_queue_time,
+        set = |sink: &Self, max: u64| sink.settings().max_queue_time = max,
+        blurb = "Nanoseconds that a fragment may wait for one viewer; then it skips to the next keyframe; 0 for any",
+        default = DEFAULT_MAX_QUEUE_TIME, mutable_ready)]
     settings: Mutex<Settings>,
     #[property(name = "viewers", type = u32, get = Self::viewers,
         blurb = "Viewers at this moment (notifies)")]
     state: Mutex<State>,
     pads: Pads,
     keyframe_asked: Mutex<Option<Instant>>,
+    arrivals: Arrivals,
 }
 
 #[glib::object_subclass]
@@ -101,13 +97,25 @@ impl ObjectImpl for Fmp4WsSink {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             // The derive knows no structures.
             let stats = glib::ParamSpecBoxed::builder::<gst::Structure>("stats").read_only().blurb(
-                "Figures: mime, width, height, fragments, keyframes, frames, bytes, inits, broken-frames, \
-                 unbounded-reorder (H.264 without bitstream_restriction), eos, and for each of the \
-                 viewers id, ext, seconds, sent-fragments, sent-bytes, queue-bytes, dropped-frames, dropped-bytes",
+                "Figures: mime, codecs, width, height, timescale, frames-per-second, bits-per-second, fragments, keyframes, \
+                 frames, bytes, inits, broken-frames, unbounded-reorder (H.264 without bitstream_restriction), eos; over all viewers joined, refused, sent-fragments, sent-bytes, dropped-frames, \
+                 dropped-bytes, keyframe-requests; and for each of the viewers id, kind, ext, peer, seconds, paused, \
+                 sent-fragments, sent-bytes, queue-bytes, queue-seconds, dropped-frames, dropped-bytes, \
+                 reported-latency, reported-buffered, reported-dropped",
             );
             Fmp4WsSink::derived_properties().iter().cloned().chain([stats.build()]).collect()
         });
         &PROPERTIES
+    }
+
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 2]> = LazyLock::new(|| {
+            // With the viewer as in `stats`, in the order of events, from a thread of their own.
+            ["viewer-added", "viewer-removed"].map(|name| {
+                glib::subclass::Signal::builder(name).run_last().param_types([gst::Structure::static_type()]).build()
+            })
+        });
+        SIGNALS.as_ref()
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -176,21 +184,10 @@ impl ElementImpl for Fmp4WsSink {
 impl BinImpl for Fmp4WsSink {}
 
 impl Fmp4WsSink {
-    fn open(&self) -> Result<(), server::Error> {
+    fn open(&self) -> Result<(), Error> {
         let (wish, name, limits) = {
             let settings = self.settings();
-            let wish = match &settings.socket_path {
-                Some(path) => Wish::Unix(path.into()),
-                None => Wish::Tcp {
-                    host: settings.host.clone(),
-                    port: u16::try_from(settings.port).expect("the property's range is that of a port"),
-                },
-            };
-            let limits = Limits {
-                max_viewers: settings.max_viewers as usize,
-                max_queue_bytes: settings.max_queue_bytes as usize,
-            };
-            (wish, settings.stream_name.clone(), limits)
+            (settings.wish()?, settings.stream_name.clone(), settings.limits())
         };
         let sink = self.downgrade();
         let stream = Stream::new(&name, limits, move |notice| {
@@ -202,7 +199,8 @@ impl Fmp4WsSink {
         gst::info!(CAT, imp = self, "stream {name} is served at {}", place.address());
         self.pads.set_stream(Some(&stream));
         *lock(&self.state) = State::Started(Started { stream, place });
-        if matches!(wish, Wish::Tcp { port: 0, .. }) {
+        let wished = self.settings().port;
+        if self.port() != wished {
             self.obj().notify("port");
         }
         Ok(())
@@ -221,20 +219,41 @@ impl Fmp4WsSink {
     /// Called from the server's thread and others. What applications and other elements do with it is not the server's to
     /// wait for.
     fn notice(&self, notice: Notice) {
-        match notice {
-            Notice::Viewers => {
-                gst::debug!(CAT, imp = self, "{} viewers", self.viewers());
-                self.obj().call_async(|sink| sink.notify("viewers"));
-            }
-            Notice::KeyframeWanted => {
-                let mut asked = lock(&self.keyframe_asked);
-                if asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_INTERVAL) {
-                    *asked = Some(Instant::now());
-                    if let Some(intake) = self.pads.main() {
-                        intake.call_async(Intake::request_keyframe);
-                    }
-                }
-            }
+        let arrival = match notice {
+            Notice::Added(viewer) => Arrival::Added(viewer),
+            Notice::Removed(viewer) => Arrival::Removed(viewer),
+            Notice::KeyframeWanted => return self.want_keyframe(),
+        };
+        if self.arrivals.push(arrival) {
+            self.obj().call_async(|sink| sink.imp().announce());
+        }
+    }
+
+    fn announce(&self) {
+        let sink = self.obj();
+        while let Some(arrival) = self.arrivals.take() {
+            let (signal, viewer) = match arrival {
+                Arrival::Added(viewer) => ("viewer-added", viewer),
+                Arrival::Removed(viewer) => ("viewer-removed", viewer),
+            };
+            gst::debug!(CAT, imp = self, "{signal}: {} from {}", viewer.id, viewer.peer);
+            sink.notify("viewers");
+            sink.emit_by_name::<()>(signal, &[&figures::viewer(&viewer)]);
+        }
+    }
+
+    fn want_keyframe(&self) {
+        let mut asked = lock(&self.keyframe_asked);
+        if asked.is_some_and(|asked| asked.elapsed() < KEYFRAME_INTERVAL) {
+            return;
+        }
+        *asked = Some(Instant::now());
+        drop(asked);
+        if let Some(stream) = self.stream() {
+            stream.count_keyframe_request();
+        }
+        if let Some(intake) = self.pads.main() {
+            intake.call_async(Intake::request_keyframe);
         }
     }
 
@@ -254,11 +273,11 @@ impl Fmp4WsSink {
     }
 
     fn set_stream_name(&self, name: Option<String>) {
-        self.settings().stream_name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_STREAM_NAME.into());
+        self.settings().stream_name = filled(name).unwrap_or(DEFAULT_STREAM_NAME.into());
     }
 
     fn set_socket_path(&self, path: Option<String>) {
-        self.settings().socket_path = path.filter(|path| !path.is_empty());
+        self.settings().socket_path = filled(path);
     }
 
     fn port(&self) -> u32 {
@@ -276,33 +295,6 @@ impl Fmp4WsSink {
     }
 
     fn stats(&self) -> gst::Structure {
-        let stats = gst::Structure::builder("fmp4wssink-stats");
-        let Some(report) = self.stream().map(|stream| stream.report()) else { return stats.build() };
-        let viewers = report.viewers.iter().map(|viewer| {
-            gst::Structure::builder("viewer")
-                .field("id", viewer.id)
-                .field("ext", viewer.ext)
-                .field("seconds", viewer.seconds)
-                .field("sent-fragments", viewer.sent_fragments)
-                .field("sent-bytes", viewer.sent_bytes)
-                .field("queue-bytes", viewer.queue_bytes)
-                .field("dropped-frames", viewer.dropped_frames)
-                .field("dropped-bytes", viewer.dropped_bytes)
-                .build()
-        });
-        stats
-            .field_if_some("mime", report.mime)
-            .field("width", u32::from(report.width))
-            .field("height", u32::from(report.height))
-            .field("fragments", report.counters.fragments)
-            .field("keyframes", report.counters.keyframes)
-            .field("frames", report.counters.frames)
-            .field("bytes", report.counters.bytes)
-            .field("inits", report.counters.inits)
-            .field("broken-frames", report.counters.broken_frames)
-            .field("unbounded-reorder", report.counters.unbounded_reorder)
-            .field("eos", report.eos)
-            .field("viewers", gst::Array::new(viewers))
-            .build()
+        figures::stats(self.stream().map(|stream| stream.report()))
     }
 }

@@ -14,8 +14,11 @@ use gst::glib;
 use gst::prelude::*;
 use std::sync::LazyLock;
 
+mod arrivals;
+mod figures;
 mod imp;
 mod pads;
+mod settings;
 
 /// Log category of everything here: `GST_DEBUG=fmp4wssink:6`.
 pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
