@@ -168,16 +168,15 @@ impl Intake {
 
     fn finish(&self) {
         let Some(stream) = self.stream() else { return };
-        if matches!(&*self.state(), State::Frames) {
-            let mut muxer = self.muxer();
-            let mut outputs = Vec::new();
-            match self.role() {
-                Role::Main => muxer.finish(&mut outputs),
-                Role::Sound => muxer.finish_sound(),
-            }
-            self.publish(&stream, &muxer, outputs);
+        let frames = matches!(&*self.state(), State::Frames);
+        let mut muxer = self.muxer();
+        let mut outputs = Vec::new();
+        match self.role() {
+            Role::Main => muxer.finish_video(&mut outputs),
+            Role::Sound => muxer.finish_sound(),
         }
-        if self.role() == Role::Main {
+        self.publish(&stream, &muxer, outputs);
+        if muxer.has_ended() || !frames && self.role() == Role::Main {
             stream.publish_eos();
         }
     }

@@ -6,6 +6,7 @@ use crate::pipeline::{CAMERA, Pipeline};
 use crate::viewer::{Received, Viewer, frames, keyframe};
 use gst::prelude::*;
 use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 
 /// 90 kHz, once rounded when it is written and once when it is read; ffprobe prints microseconds.
@@ -105,6 +106,21 @@ async fn h264_with_start_codes_straight_from_the_encoder() {
 }
 
 #[tokio::test]
+async fn h265() {
+    let encoder = "x265enc speed-preset=ultrafast key-int-max=20 option-string=bframes=2:b-adapt=0";
+    for stream in ["hvc1", "byte-stream"] {
+        let source = format!("{PICTURES} ! {encoder} ! h265parse ! video/x-h265,stream-format={stream}");
+        every_frame_in_time(&source, "hvc1.1.6.L63.90").await;
+    }
+}
+
+#[tokio::test]
+async fn av1() {
+    let encoder = "av1enc cpu-used=8 usage-profile=realtime lag-in-frames=0 keyframe-max-dist=20";
+    every_frame_in_time(&format!("{PICTURES} ! {encoder} ! av1parse"), "av01.0.00M.08").await;
+}
+
+#[tokio::test]
 async fn b_frames_without_decode_times_find_their_place() {
     // As they come from a camera: the depayloader knows when a picture is shown, and nothing else.
     let source =
@@ -124,6 +140,101 @@ async fn b_frames_without_decode_times_find_their_place() {
     let (file, pts0) = (File::new(&received), pts0(&received));
     assert_same("ffprobe", &ffprobe(&file.path).video, pts0, &stamps);
     assert_same("qtdemux", &qtdemux(&file.path).video, pts0, &stamps);
+}
+
+/// Pictures and sound, both until they end; both decoded by the others, in the one timeline of what went in.
+async fn picture_and_sound_in_time(encoder: &str, codec: &str, lossy: bool) {
+    let sound = "audiotestsrc num-buffers=120 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2";
+    let pipeline = Pipeline::ready(&format!(
+        "{PICTURES} ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! fmp4wssink name=sink port=0 \
+         {sound} ! {encoder} ! sink.audio"
+    ));
+    let (pictures, sounds) = (stamps(&pipeline, "sink"), stamps(&pipeline, "audio"));
+    if lossy {
+        let audio = pipeline.sink().static_pad("audio").expect("it was requested");
+        let count = AtomicUsize::new(0);
+        audio.add_probe(gst::PadProbeType::BUFFER, move |_, _| match count.fetch_add(1, Relaxed) {
+            20..30 | 60 | 70..73 => gst::PadProbeReturn::Drop,
+            _ => gst::PadProbeReturn::Ok,
+        });
+    }
+    let mut viewer = Viewer::extended(pipeline.port()).await;
+    pipeline.play_for(1);
+    let received = viewer.rest().await;
+    let Some(Received::Json(mse)) = received.first() else { panic!("{:?} is no message", received.first()) };
+    assert_eq!(mse["value"], format!("video/mp4; codecs=\"avc1.640014,{codec}\""));
+    let (pictures, sounds): (Vec<i64>, Vec<i64>) = (pictures.try_iter().collect(), sounds.try_iter().collect());
+    let (file, pts0) = (File::new(&received), pts0(&received));
+    for (name, Times { video, audio }) in [("ffprobe", ffprobe(&file.path)), ("qtdemux", qtdemux(&file.path))] {
+        assert_same(name, &video, pts0, &pictures);
+        // Decoders begin a little later, and take the frames apart; what they give has its frame's time.
+        assert!(audio.len() + 3 >= sounds.len(), "{name}: {} of {} frames of sound", audio.len(), sounds.len());
+        for time in &audio {
+            let nearest = sounds.iter().map(|stamp| (time + pts0).abs_diff(*stamp)).min();
+            assert!(nearest.is_some_and(|nearest| nearest <= 10_000_000), "{name}: {time} is wrong by {nearest:?} ns");
+        }
+    }
+}
+
+#[tokio::test]
+async fn aac_beside_the_picture() {
+    picture_and_sound_in_time("avenc_aac ! aacparse", "mp4a.40.2", false).await;
+}
+
+#[tokio::test]
+async fn opus_beside_the_picture() {
+    picture_and_sound_in_time("opusenc", "opus", false).await;
+}
+
+#[tokio::test]
+async fn sound_that_is_lost_on_its_way_leaves_no_hole() {
+    picture_and_sound_in_time("avenc_aac ! aacparse", "mp4a.40.2", true).await;
+    picture_and_sound_in_time("opusenc", "opus", true).await;
+}
+
+#[tokio::test]
+async fn sound_that_never_comes_holds_nothing_up() {
+    let pipeline = Pipeline::ready(&format!(
+        "{CAMERA} ! fmp4wssink name=sink port=0 appsrc is-live=true format=time ! audio/x-opus,channel-mapping-family=0 ! sink.audio"
+    ));
+    pipeline.play();
+    let mut viewer = Viewer::plain(pipeline.port()).await;
+    assert_eq!(viewer.json().await["value"], "video/mp4; codecs=\"avc1.640014\"");
+    assert!(keyframe(&viewer.record(10).await.fragments[0]));
+}
+
+#[tokio::test]
+async fn another_size_gives_another_init_segment_on_the_same_connection() {
+    let pipeline = Pipeline::ready(
+        "videotestsrc num-buffers=60 ! capsfilter name=size caps=video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
+         ! x264enc tune=zerolatency ! h264parse ! fmp4wssink port=0",
+    );
+    let (size, frame) = (pipeline.element("size"), AtomicUsize::new(0));
+    let pad = size.static_pad("src").expect("a filter has this pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if frame.fetch_add(1, Relaxed) == 30 {
+            let caps =
+                gst::Caps::builder("video/x-raw").field("format", "I420").field("width", 640).field("height", 480);
+            size.set_property("caps", caps.field("framerate", gst::Fraction::new(25, 1)).build());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let mut viewer = Viewer::extended(pipeline.port()).await;
+    pipeline.play_for(1);
+    let received = viewer.rest().await;
+    let reinit =
+        received.iter().position(|received| matches!(received, Received::Json(value) if value["type"] == "reinit"));
+    let (before, after) = received.split_at(reinit.expect("the change is told"));
+    let [first, second] = [before, after].map(|received| (qtdemux(&File::new(received).path).video, pts0(received)));
+    assert!(!first.0.is_empty() && first.0.len() + second.0.len() == 60, "{first:?} {second:?}");
+    assert_eq!(second.1, first.1, "media time goes on");
+    let all: Vec<i64> = first.0.iter().chain(&second.0).copied().collect();
+    assert!(all.windows(2).all(|pair| (pair[1] - pair[0]).abs_diff(40_000_000) < ROUNDING_NS), "{all:?}");
+    let widths = received.iter().filter_map(|received| match received {
+        Received::Json(value) if value["type"] == "init" => value["width"].as_u64(),
+        _ => None,
+    });
+    assert_eq!(widths.collect::<Vec<_>>(), [320, 640]);
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ impl Viewer {
     /// Connects as `<valkka-video>` does.
     pub async fn extended(port: u16) -> Self {
         let mut viewer = Self::connect(port, "/api/ws?src=stream").await;
-        viewer.say(json!({"type": "mse", "value": "avc1.640029", "ext": 1})).await;
+        let codecs = "avc1.640029,hvc1.1.6.L153.B0,av01.0.08M.08,mp4a.40.2,opus";
+        viewer.say(json!({"type": "mse", "value": codecs, "ext": 1})).await;
         viewer
     }
 

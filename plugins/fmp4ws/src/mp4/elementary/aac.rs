@@ -8,9 +8,15 @@ use crate::mp4::write::put_full;
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
+/// raw_data_block() (4.4.2.1) of one single channel element, or of one channel pair element, without a coefficient: all
+/// fields 0 (long windows, no scale factor bands), then ID_END.
+const SILENT_MONO: &[u8] = &[0, 0, 0, 0x07];
+const SILENT_STEREO: &[u8] = &[0x20, 0, 0, 0, 0, 0, 0x0e];
+
 /// A stream of raw AAC frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aac {
+    low_complexity: bool,
     /// AudioSpecificConfig.
     config: Vec<u8>,
     /// Samples in a second, of the core coder.
@@ -25,6 +31,15 @@ impl Aac {
     /// By `codec_data`.
     pub fn new(config: &[u8]) -> Result<Self, Error> {
         Self::read(config).ok_or(Error::Configuration("AudioSpecificConfig"))
+    }
+
+    /// A frame in which nothing is heard, of one or two channels.
+    pub fn silence(&self) -> Option<&'static [u8]> {
+        match self.channels {
+            1 if self.low_complexity => Some(SILENT_MONO),
+            2 if self.low_complexity => Some(SILENT_STEREO),
+            _ => None,
+        }
     }
 
     fn read(config: &[u8]) -> Option<Self> {
@@ -46,7 +61,7 @@ impl Aac {
         }
         // frameLengthFlag is the first bit of GASpecificConfig (4.4.1).
         let samples = if bits.flag()? { 960 } else { 1024 };
-        Some(Self { config: config.to_vec(), rate, samples, channels })
+        Some(Self { low_complexity: object_type == 2, config: config.to_vec(), rate, samples, channels })
     }
 
     /// Appends the box that sets up a decoder.

@@ -102,6 +102,14 @@ impl Audio {
         }
     }
 
+    /// A frame in which nothing is heard, as long as this one; `None` where there is no simple one.
+    pub fn silence(&self, like: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Aac(stream) => stream.silence().map(<[u8]>::to_vec),
+            Self::Opus(_) => opus::silence(like),
+        }
+    }
+
     /// How long a frame lasts, in the timescale.
     pub fn duration(&self, frame: &[u8]) -> u32 {
         match self {

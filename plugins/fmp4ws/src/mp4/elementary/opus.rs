@@ -73,9 +73,30 @@ pub fn duration(packet: &[u8]) -> u32 {
     (frame * frames).min(5760)
 }
 
+/// A packet whose frames have no bytes: decoders fade out what they played before, and then there is silence (RFC 6716, 3.2.1).
+pub fn silence(like: &[u8]) -> Option<Vec<u8>> {
+    let toc = *like.first()?;
+    Some(match toc & 3 {
+        0 => vec![toc],
+        1 | 2 => vec![toc & !3 | 1],
+        // The same number of frames, of constant length and without padding.
+        _ => vec![toc, like.get(1)? & 0x3f],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_lasts_as_long_as_the_packet() {
+        for packet in [&[0xfc, 1][..], &[0x19, 1], &[0x1a, 1, 1], &[0xe3, 0xc3, 9]] {
+            let silence = silence(packet).expect("a packet");
+            assert_eq!(duration(&silence), duration(packet));
+            assert!(silence.len() <= 2);
+        }
+        assert_eq!(silence(&[]), None);
+    }
 
     #[test]
     fn a_packet_tells_its_duration() {

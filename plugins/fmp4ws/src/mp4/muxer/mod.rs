@@ -13,7 +13,7 @@
 //! **Sound** may come late, stop, or never come, and pictures do not wait for it for longer than [`PATIENCE_NS`]: browsers play
 //! only where both tracks have something, so a silent track would stop the picture. Sound that is missing for
 //! [`SILENCE_NS`] is taken out of the stream, and taken in again when it is back; either gives a new init segment, at a keyframe
-//! (one is asked for).
+//! (one is asked for). What is missing for a shorter time (packets get lost) is filled with silence.
 
 mod moof;
 mod moov;
@@ -76,6 +76,7 @@ struct VideoTrack {
     begun: bool,
     /// What was shown last.
     shown: Option<i64>,
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +89,7 @@ struct Sound {
     waiting: Waiting<i64>,
     /// Running time of the newest frame.
     heard: Option<i64>,
+    ended: bool,
 }
 
 /// What an init segment was made of.
@@ -144,7 +146,7 @@ impl Muxer {
             Some(old) => (old.times, old.shown),
             None => Default::default(),
         };
-        self.video = Some(VideoTrack { stream, pixel, times, begun: false, shown });
+        self.video = Some(VideoTrack { stream, pixel, times, begun: false, shown, ended: false });
     }
 
     /// Sound is to be expected, or not any more.
@@ -189,7 +191,7 @@ impl Muxer {
             self.keyframe_wanted = true;
             return Ok(());
         };
-        track.begun = true;
+        (track.begun, track.ended) = (true, false);
         track.times.expect_reorder(entry.reorder.unwrap_or(0));
         let (shown, decode) = (ticks(frame.shown), frame.decode.map(ticks));
         let restarts = track.times.oldest().is_some_and(|oldest| shown + RESTART < oldest);
@@ -220,7 +222,7 @@ impl Muxer {
         if self.sound.stream.is_none() {
             return;
         }
-        self.sound.heard = Some(frame.shown);
+        (self.sound.heard, self.sound.ended) = (Some(frame.shown), false);
         self.sound.waiting.push(frame.shown, frame.data.to_vec());
         while self.sound.waiting.bytes > MAX_WAITING {
             self.sound.waiting.pop_if(|_| true);
@@ -235,25 +237,27 @@ impl Muxer {
         self.emit_sound(outputs);
     }
 
-    /// The pictures have ended: what waits for them goes out.
-    pub fn finish(&mut self, outputs: &mut Vec<Output>) {
-        let entry = self.video.as_ref().and_then(|track| track.stream.entry());
-        if let Some(entry) = entry.filter(|_| !self.held.samples.is_empty()) {
+    /// The pictures have ended: sound does not wait for them any more.
+    pub fn finish_video(&mut self, outputs: &mut Vec<Output>) {
+        let Some(track) = &mut self.video else { return };
+        track.ended = true;
+        if let Some(entry) = track.stream.entry().filter(|_| !self.held.samples.is_empty()) {
             self.begin(entry, true, outputs);
             self.emit_held(outputs);
         }
-        if let Some(track) = &mut self.video {
-            track.shown = Some(i64::MAX / 2);
-        }
         self.emit_sound(outputs);
-        if let Some(track) = &mut self.video {
-            track.shown = None;
-        }
     }
 
     /// The sound has ended, and the pictures do not wait for any that never came.
     pub fn finish_sound(&mut self) {
+        self.sound.ended = true;
         self.sound.wanted &= self.sound.heard.is_some();
+    }
+
+    /// The pictures have ended, and so has the sound that viewers hear, if any.
+    pub fn has_ended(&self) -> bool {
+        let heard = self.init.as_ref().is_some_and(|begun| begun.audio.is_some());
+        self.video.as_ref().is_some_and(|track| track.ended) && (self.sound.ended || !heard)
     }
 
     /// The next frames of pictures, or of sound, are not those after the last ones.
@@ -318,20 +322,27 @@ impl Muxer {
     fn emit_sound(&mut self, outputs: &mut Vec<Output>) {
         let (Some(origin), Some(begun)) = (self.origin(), &self.init) else { return };
         let Some(audio) = begun.audio.clone().filter(|audio| self.sound.stream.as_ref() == Some(audio)) else { return };
-        let Some(shown) = self.video.as_ref().and_then(|track| Some(track.shown? + track.times.interval())) else {
-            return;
-        };
+        let Some(track) = &self.video else { return };
+        let Some(shown) = track.shown.map(|shown| shown + track.times.interval()) else { return };
+        let ended = track.ended;
         let timescale = audio.timescale();
-        while let Some((heard, data)) = self.sound.waiting.pop_if(|&heard| ticks(heard) <= shown) {
+        while let Some((heard, data)) = self.sound.waiting.pop_if(|&heard| ended || ticks(heard) <= shown) {
             if heard < origin {
                 continue;
             }
-            let stamp = scale(heard - origin, timescale);
             let duration = audio.duration(&data);
-            let decode = u64::try_from(self.sound.times.place(stamp, duration, timescale)).unwrap_or(0);
-            let sample =
-                Sample { track: moov::AUDIO, decode, duration, offset: 0, sync: true, main: false, data: &data };
-            self.put(sample, outputs);
+            let place = self.sound.times.place(scale(heard - origin, timescale), duration, timescale);
+            let Some(timeline::Heard { begin, missing }) = place else { continue };
+            let mut put = |begin: i64, data: &[u8]| {
+                let (track, decode) = (moov::AUDIO, u64::try_from(begin).unwrap_or(0));
+                self.put(Sample { track, decode, duration, offset: 0, sync: true, main: false, data }, outputs);
+            };
+            // Browsers stop at a hole in the sound. Longer than this, and the sound was taken out.
+            let missing = i64::from(missing).min(scale(SILENCE_NS, timescale) / i64::from(duration.max(1)));
+            if let Some(silence) = audio.silence(&data).filter(|_| missing > 0) {
+                (1..=missing).rev().for_each(|frames| put(begin - frames * i64::from(duration), &silence));
+            }
+            put(begin, &data);
         }
     }
 

@@ -126,8 +126,35 @@ fn sound_waits_for_the_picture_and_not_the_other_way_round() {
     assert_eq!(bench.heard(), ["s 21"]);
     bench.picture(&delta(), 1040);
     assert_eq!(bench.heard(), ["d 40", "s 42"]);
-    bench.muxer.finish(&mut bench.outputs);
-    assert_eq!(bench.heard(), [""; 0]);
+    bench.sound(1064);
+    bench.sound(1085);
+    assert_eq!(bench.heard(), ["s 64"]);
+    bench.muxer.finish_video(&mut bench.outputs);
+    bench.sound(1106);
+    assert_eq!(bench.heard(), ["s 85", "s 106"]);
+    assert!(!bench.muxer.has_ended());
+    bench.muxer.finish_sound();
+    assert!(bench.muxer.has_ended());
+}
+
+#[test]
+fn a_hole_in_the_sound_is_filled_with_silence() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(aac());
+    bench.sound(1000);
+    bench.picture(&keyframe(), 1000);
+    bench.heard();
+    bench.sound(1107);
+    bench.picture(&delta(), 1120);
+    assert_eq!(
+        bench
+            .outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Fragment(f) if f.data.ends_with(b"\x0e")))
+            .count(),
+        4
+    );
+    assert_eq!(bench.heard(), ["d 120", "s 21", "s 42", "s 64", "s 85", "s 106"]);
 }
 
 #[test]

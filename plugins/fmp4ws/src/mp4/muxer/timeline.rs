@@ -136,21 +136,30 @@ pub struct Joined {
     next: Option<i64>,
 }
 
+/// Where a frame of sound belongs, in units of its timescale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub begin: i64,
+    /// So many frames of the same length are missing just before.
+    pub missing: u32,
+}
+
 impl Joined {
-    /// Stamps of sound jitter (they are rounded, or come from arrival); more than this (in ms) is a real hole.
+    /// Stamps of sound jitter (they are rounded, or come from arrival); more than this (in ms) means something.
     const TOLERANCE_MS: i64 = 40;
 
-    /// Where the frame begins, in units of the `timescale`.
-    pub fn place(&mut self, stamp: i64, duration: u32, timescale: u32) -> i64 {
-        let tolerance = i64::from(timescale) * Self::TOLERANCE_MS / 1000;
-        let begin = match self.next {
-            Some(next) if (stamp - next).abs() <= tolerance.max(duration.into()) => next,
-            // A step back would take away what was played: it waits until the stamps have caught up.
-            Some(next) => stamp.max(next),
-            None => stamp,
+    /// Places the next frame; `None` when its time has been taken by others.
+    pub fn place(&mut self, stamp: i64, duration: u32, timescale: u32) -> Option<Heard> {
+        let duration = i64::from(duration.max(1));
+        let tolerance = (i64::from(timescale) * Self::TOLERANCE_MS / 1000).max(duration);
+        let next = self.next.unwrap_or(stamp);
+        let (begin, missing) = match stamp - next {
+            early if early < -tolerance => return None,
+            late if late > tolerance => (next + late / duration * duration, late / duration),
+            _ => (next, 0),
         };
-        self.next = Some(begin + i64::from(duration));
-        begin
+        self.next = Some(begin + duration);
+        Some(Heard { begin, missing: u32::try_from(missing).unwrap_or(u32::MAX) })
     }
 }
 
@@ -226,9 +235,11 @@ mod tests {
     #[test]
     fn sound_is_joined_unless_something_is_missing() {
         let mut times = Joined::default();
-        let places: Vec<_> = [0, 1030, 2040, 3072, 9000, 10_000].map(|stamp| times.place(stamp, 1024, 48_000)).into();
-        assert_eq!(places, [0, 1024, 2048, 3072, 9000, 10_024]);
-        assert_eq!(times.place(0, 1024, 48_000), 11_048);
+        let mut place = |stamp| times.place(stamp, 1024, 48_000).map(|heard| (heard.begin, heard.missing));
+        let places = [0, 1030, 2040, 3072, 9000, 10_000].map(&mut place);
+        assert_eq!(places, [(0, 0), (1024, 0), (2048, 0), (3072, 0), (8192, 4), (9216, 0)].map(Some));
+        assert_eq!(place(0), None);
+        assert_eq!(place(10_240), Some((10_240, 0)));
     }
 
     proptest! {
