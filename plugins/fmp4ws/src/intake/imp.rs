@@ -222,7 +222,8 @@ impl Intake {
         // Without any stamp, it is shown when it comes.
         let shown = running(buffer.pts()).or(decode).or_else(|| running_now(&self.obj())).unwrap_or(0);
         let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let frame = Frame { data, shown, decode, keyframe, arrived: channel_now_ns() };
+        let length = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
+        let frame = Frame { data, shown, decode, length, keyframe, arrived: channel_now_ns() };
         let mut outputs = Vec::new();
         let mut muxer = self.muxer();
         let result = match self.role() {

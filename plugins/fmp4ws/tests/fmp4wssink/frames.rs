@@ -153,8 +153,11 @@ async fn picture_and_sound_in_time(encoder: &str, codec: &str, lossy: bool) {
     if lossy {
         let audio = pipeline.sink().static_pad("audio").expect("it was requested");
         let count = AtomicUsize::new(0);
-        audio.add_probe(gst::PadProbeType::BUFFER, move |_, _| match count.fetch_add(1, Relaxed) {
-            20..30 | 60 | 70..73 => gst::PadProbeReturn::Drop,
+        audio.add_probe(gst::PadProbeType::BUFFER, move |_, info| match count.fetch_add(1, Relaxed) {
+            20..30 | 60 | 70..73 => {
+                info.data = None;
+                gst::PadProbeReturn::Handled
+            }
             _ => gst::PadProbeReturn::Ok,
         });
     }

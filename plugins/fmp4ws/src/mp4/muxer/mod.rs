@@ -44,6 +44,8 @@ pub struct Frame<'a> {
     pub shown: i64,
     /// When it is decoded, if the stream tells it.
     pub decode: Option<i64>,
+    /// How long of it is heard, in nanoseconds, if that is told.
+    pub length: Option<i64>,
     /// The pipeline thinks that a decoder can begin here.
     pub keyframe: bool,
     /// When it came, on any clock that goes steadily.
@@ -219,11 +221,12 @@ impl Muxer {
 
     /// The next frame of sound.
     pub fn sound(&mut self, frame: Frame<'_>, outputs: &mut Vec<Output>) {
-        if self.sound.stream.is_none() {
-            return;
-        }
+        let Some(audio) = &self.sound.stream else { return };
+        // Encoders begin with what a decoder leaves out: the first frame begins earlier than it is heard.
+        let whole = i64::from(audio.duration(frame.data)) * 1_000_000_000 / i64::from(audio.timescale());
+        let unheard = frame.length.filter(|_| self.sound.heard.is_none()).map_or(0, |length| (whole - length).max(0));
         (self.sound.heard, self.sound.ended) = (Some(frame.shown), false);
-        self.sound.waiting.push(frame.shown, frame.data.to_vec());
+        self.sound.waiting.push(frame.shown - unheard.min(whole), frame.data.to_vec());
         while self.sound.waiting.bytes > MAX_WAITING {
             self.sound.waiting.pop_if(|_| true);
         }
@@ -328,6 +331,7 @@ impl Muxer {
         let timescale = audio.timescale();
         while let Some((heard, data)) = self.sound.waiting.pop_if(|&heard| ended || ticks(heard) <= shown) {
             if heard < origin {
+                // A viewer has no picture for it.
                 continue;
             }
             let duration = audio.duration(&data);

@@ -42,7 +42,7 @@ impl Bench {
     }
 
     fn frame<'a>(data: &'a [u8], ms: i64) -> Frame<'a> {
-        Frame { data, shown: ms * MS, decode: None, keyframe: false, arrived: ms * MS }
+        Frame { data, shown: ms * MS, decode: None, length: None, keyframe: false, arrived: ms * MS }
     }
 
     fn picture(&mut self, data: &[u8], ms: i64) {
