@@ -97,6 +97,13 @@ impl Camera {
         }
     }
 
+    /// A reply that is there already, whatever it is about.
+    pub fn reply_now(&self) -> Option<(FrameId, String)> {
+        let reply = self.replies.try_recv().ok()?;
+        assert!(matches!(reply.format, frame_ring::ReplyFormat::Json));
+        Some((reply.frame.expect("a reply names its frame"), String::from_utf8(reply.payload).expect("JSON is UTF-8")))
+    }
+
     #[track_caller]
     fn any_reply(&self) -> (FrameId, String) {
         let reply = self.replies.recv_timeout(SOON).expect("a reply comes");

@@ -2,11 +2,13 @@
 
 mod analyser;
 mod camera;
+mod chain;
 mod commands;
 mod detectors;
 mod lines;
 mod pipeline;
 mod refusal;
+mod relay;
 mod schema;
 mod stop;
 

@@ -32,31 +32,15 @@ struct Ball {
 impl Ball {
     /// `crop` are the pixels that are cut off on either side, and at top and bottom.
     fn start(folder: &Path, channel: &str, crop: [f64; 2]) -> Self {
-        let plugins = folder.join("plugins");
-        if !plugins.exists() {
-            fs::create_dir(&plugins).expect("the folder is the test's own");
-            symlink(plugin(), plugins.join("libgstvalkkashm.so")).expect("the folder is the test's own");
-        }
-        let errors = folder.join(format!("{channel}.err"));
+        let errors = format!("{channel}.err");
         let source = "videotestsrc pattern=ball animation-mode=frames is-live=true";
         let [left, top] = crop;
         let (width, height) = (WIDTH + 2.0 * left, HEIGHT + 2.0 * top);
         let caps = format!("video/x-raw,format=RGB,width={width},height={height},framerate=40/1");
         let crop = if crop == WHOLE { String::new() } else { cut_out(width, height, crop) };
         let sink = format!("valkkashmsink channel={channel} sync=false");
-        let child = Command::new("gst-launch-1.0")
-            .arg("-q")
-            .args(format!("{source} ! {caps} {crop} ! {sink}").split_whitespace())
-            .env("GST_PLUGIN_PATH", &plugins)
-            .env("GST_REGISTRY", folder.join("registry.bin"))
-            .env("VALKKA_RUNTIME_DIR", folder)
-            .env_remove("VALKKA_CONTROL")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&errors).expect("the folder is the test's own"))
-            .spawn()
-            .expect("GStreamer's tools are installed");
-        Self { child, errors }
+        let child = launch(folder, &format!("{source} ! {caps} {crop} ! {sink}"), &errors);
+        Self { child, errors: folder.join(errors) }
     }
 
     fn errors(&self) -> String {
@@ -69,6 +53,27 @@ impl Drop for Ball {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `gst-launch-1.0` with the channels of that folder. What it complains about stands in the file `errors` of the folder.
+pub fn launch(folder: &Path, description: &str, errors: &str) -> Child {
+    with_elements(Command::new("gst-launch-1.0").arg("-q").args(description.split_whitespace()), folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(folder.join(errors)).expect("the folder is the test's own"))
+        .spawn()
+        .expect("GStreamer's tools are installed")
+}
+
+/// Has GStreamer find this build's elements, and them that folder.
+pub fn with_elements<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    let plugins = folder.join("plugins");
+    if !plugins.exists() {
+        fs::create_dir(&plugins).expect("the folder is the test's own");
+        symlink(plugin(), plugins.join("libgstvalkkashm.so")).expect("the folder is the test's own");
+    }
+    command.env("GST_PLUGIN_PATH", &plugins).env("GST_REGISTRY", folder.join("registry.bin"));
+    command.env("VALKKA_RUNTIME_DIR", folder).env_remove("VALKKA_CONTROL")
 }
 
 /// Cuts without a copy: all bytes of the large picture go on, with a video meta that says where the small one is.
