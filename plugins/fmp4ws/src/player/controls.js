@@ -59,7 +59,7 @@ export class Controls {
       <slot></slot>
       <div class="notice" part="notice" role="status"></div>
       <dl class="figures" part="figures" hidden></dl>
-      <div class="buttons" part="buttons" role="toolbar" aria-label="player" hidden>${buttons.join("")}</div>`;
+      <div class="buttons" part="buttons" role="group" aria-label="player" hidden>${buttons.join("")}</div>`;
     for (const button of root.querySelectorAll("button")) button.addEventListener("click", () => act(button.dataset.act));
     root.host.addEventListener("keydown", (event) => {
       const own = event.composedPath()[0];

@@ -14,6 +14,8 @@ export const MSE_SOUND_RESERVE = 0.08;
 
 /** Bytes that may wait to be appended; beyond, the oldest go, up to a keyframe. */
 const MOST_WAITING = 8 << 20;
+/** Pictures that may wait to be presented, for the counting of those that are not. */
+const MOST_COMING = 1000;
 /** Seconds behind that are not worth playing. */
 const FAR = 1;
 /** Seconds that are worth a change of rate, and when it is enough. */
@@ -73,9 +75,13 @@ export class MsePlayback {
     this.#clock = clock;
     this.#fail = fail;
     this.#wantKeyframe = wantKeyframe;
-    this.#source.addEventListener("sourceopen", () => this.#opened(), { once: true });
+    const address = URL.createObjectURL(this.#source);
+    this.#source.addEventListener("sourceopen", () => {
+      URL.revokeObjectURL(address);
+      this.#pump();
+    }, { once: true });
     video.disableRemotePlayback = true; // ManagedMediaSource demands it.
-    video.src = URL.createObjectURL(this.#source);
+    video.src = address;
   }
 
   /** An init segment of that type; the first one, or another one in mid-stream. */
@@ -96,6 +102,8 @@ export class MsePlayback {
     }
     if (key !== undefined) this.#keyframes.push(key.pts + this.#clock.shift);
     this.#coming.push(...samples.map(({ pts }) => pts + this.#clock.shift));
+    // In a tab that is heard and not seen nothing is presented.
+    if (this.#coming.length > MOST_COMING) this.#coming.splice(0, this.#coming.length - MOST_COMING);
     this.#push({ data, key: key !== undefined, shift: this.#clock.shift, frames: samples.length });
   }
 
@@ -122,6 +130,9 @@ export class MsePlayback {
     this.#queue = [];
     this.#fail = () => {};
     this.#held = true;
+    // Gives back what is buffered.
+    this.#video.removeAttribute("src");
+    this.#video.load();
   }
 
   /**
@@ -144,11 +155,6 @@ export class MsePlayback {
   get ahead() {
     const ranges = this.#video.buffered;
     return ranges.length > 0 ? Math.max(0, ranges.end(ranges.length - 1) - this.#video.currentTime) : 0;
-  }
-
-  #opened() {
-    URL.revokeObjectURL(this.#video.src);
-    this.#pump();
   }
 
   #push(item) {

@@ -256,8 +256,8 @@ export class ValkkaVideo extends HTMLElement {
 
   /** The connection is gone; the last picture stays. */
   #lost(reason) {
-    this.#playback?.close();
     this.#freeze();
+    this.#playback?.close();
     this.#playback = this.#stream = this.#mime = null;
     this.#extended = false;
     if (this.#connection !== null && !["ended", "error", "paused"].includes(this.#state)) this.#enter("connecting", reason);
@@ -344,8 +344,8 @@ export class ValkkaVideo extends HTMLElement {
   }
 
   #start(kind) {
-    this.#playback?.close();
     this.#freeze();
+    this.#playback?.close();
     this.#ended = false;
     this.#clock.restart();
     this.#pace.restart();

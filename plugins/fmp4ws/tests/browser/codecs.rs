@@ -1,8 +1,7 @@
 //! Streams of each kind, in each way of playing: the pictures that are seen are those that the player says they are.
 
 use crate::page::{Page, Seen};
-use crate::pipeline::Pipeline;
-use crate::scene::{base_ms, pipeline, scene};
+use crate::scene::{Camera, scene};
 
 /// Frames that the sink wraps itself.
 pub const ENCODED: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h264parse";
@@ -18,14 +17,14 @@ const TONE: &str = "audiotestsrc is-live=true wave=ticks ! audioconvert ! audio/
 /// Pictures come in order, and nearly each is the one that the player says it is: between the event and the look at it a
 /// media element may have gone on by one.
 #[track_caller]
-pub fn assert_right(seen: &[Seen], pipeline: &Pipeline) {
-    assert_right_within(0.0, seen, pipeline);
+pub fn assert_right(seen: &[Seen], camera: &Camera) {
+    assert_right_within(0.0, seen, camera);
 }
 
 /// The same, where a muxer has shifted all times by up to so many ms.
 #[track_caller]
-fn assert_right_within(shift: f64, seen: &[Seen], pipeline: &Pipeline) {
-    let base = base_ms(pipeline);
+fn assert_right_within(shift: f64, seen: &[Seen], camera: &Camera) {
+    let base = camera.base_ms();
     let readable: Vec<_> = seen.iter().filter_map(|seen| Some((seen.clock? as f64, seen.channel? - base))).collect();
     assert!(readable.len() >= 25, "{seen:?}");
     assert!(readable.is_sorted_by(|a, b| a.0 <= b.0), "pictures go back: {readable:?}");
@@ -39,20 +38,19 @@ fn assert_right_within(shift: f64, seen: &[Seen], pipeline: &Pipeline) {
     assert!(late.iter().all(|late| (late - middle).abs() < 90.0), "{readable:?}");
 }
 
-/// Plays a pipeline in both ways.
+/// Plays a camera's stream in both ways.
 #[track_caller]
-fn play(description: &str, shift: f64) -> (Pipeline, Page) {
-    let pipeline = pipeline(description);
-    pipeline.play();
-    let page = Page::open(pipeline.port());
+fn play(description: &str, shift: f64) -> (Camera, Page) {
+    let camera = Camera::start(description);
+    let page = Page::open(camera.port());
     for mode in ["webcodecs", "mse"] {
         page.watch(mode);
-        assert_right_within(shift, &page.see_more(30), &pipeline);
+        assert_right_within(shift, &page.see_more(30), &camera);
         assert_eq!(page.ask("return player.stats.mode"), mode);
         let picture = if mode == "mse" { "video" } else { "canvas" };
         assert_eq!(page.ask("return player.picture.localName"), picture);
     }
-    (pipeline, page)
+    (camera, page)
 }
 
 /// Sound is decoded along with the picture, by MSE, in time with it.
@@ -82,7 +80,7 @@ fn h264_with_b_frames_from_mp4mux_plays() {
 #[test]
 fn h264_with_aac_from_mp4mux_plays() {
     let sound = format!("{TONE} ! avenc_aac ! aacparse");
-    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {MUX} ! {SINK} {sound} ! mux.", scene(320, 240)), 0.0);
+    let (_camera, page) = play(&format!("{} ! {ENCODED} ! {MUX} ! {SINK} {sound} ! mux.", scene(320, 240)), 0.0);
     assert_sound(&page);
 }
 
@@ -93,7 +91,7 @@ fn h264_frames_play() {
 
 #[test]
 fn h264_frames_with_b_frames_play() {
-    let (_pipeline, page) = play(&format!("{} ! {B_FRAMES} ! {SINK}", scene(320, 240)), 0.0);
+    let (_camera, page) = play(&format!("{} ! {B_FRAMES} ! {SINK}", scene(320, 240)), 0.0);
     let mime = page.ask("return player.stats.mime").to_string();
     assert!(!mime.contains("avc1.42"), "the baseline profile has no B-frames: {mime}");
 }
@@ -101,14 +99,14 @@ fn h264_frames_with_b_frames_play() {
 #[test]
 fn h264_frames_with_aac_play() {
     let sound = format!("{TONE} ! avenc_aac ! aacparse");
-    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
+    let (_camera, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
     assert_sound(&page);
 }
 
 #[test]
 fn h264_frames_with_opus_play() {
     let sound = format!("{TONE} ! opusenc ! opusparse");
-    let (_pipeline, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
+    let (_camera, page) = play(&format!("{} ! {ENCODED} ! {SINK} {sound} ! sink.audio", scene(320, 240)), 0.0);
     assert_sound(&page);
 }
 

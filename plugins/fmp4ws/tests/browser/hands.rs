@@ -4,16 +4,14 @@ use serde_json::json;
 
 use crate::codecs::{ENCODED, SINK};
 use crate::page::Page;
-use crate::pipeline::Pipeline;
-use crate::scene::{pipeline, scene};
+use crate::scene::{Camera, scene};
 
-fn watched(mode: &str) -> (Pipeline, Page) {
-    let pipeline = pipeline(&format!("{} ! {ENCODED} ! {SINK}", scene(320, 240)));
-    pipeline.play();
-    let page = Page::open(pipeline.port());
+fn watched(mode: &str) -> (Camera, Page) {
+    let camera = Camera::start(&format!("{} ! {ENCODED} ! {SINK}", scene(320, 240)));
+    let page = Page::open(camera.port());
     page.watch(mode);
     page.see_more(5);
-    (pipeline, page)
+    (camera, page)
 }
 
 /// A key, as the browser itself would send it.
@@ -26,7 +24,7 @@ fn press(page: &Page, key: &str) {
 
 #[test]
 fn keys_pause_and_show_figures() {
-    let (_pipeline, page) = watched("auto");
+    let (_camera, page) = watched("auto");
     page.ask("player.focus(); return 0");
     assert_eq!(page.ask("return document.activeElement === player"), true);
     press(&page, "i");
@@ -47,7 +45,7 @@ fn keys_pause_and_show_figures() {
 
 #[test]
 fn buttons_do_what_keys_do() {
-    let (_pipeline, page) = watched("mse");
+    let (_camera, page) = watched("mse");
     page.ask("all('[data-act=figures]')[0].click(); return 0");
     page.until("return !all('.figures')[0].hidden && player.hasAttribute('figures')");
     page.ask("all('[data-act=pause]')[0].click(); return 0");
@@ -62,11 +60,11 @@ fn buttons_do_what_keys_do() {
 
 #[test]
 fn what_happens_is_told_to_screen_readers() {
-    let (pipeline, page) = watched("auto");
+    let (camera, page) = watched("auto");
     let said = "return [player.getAttribute('role'), player.getAttribute('aria-label'), player.tabIndex,
         all('.notice')[0].getAttribute('role'), all('.notice')[0].textContent]";
     assert_eq!(page.ask(said), json!(["group", "live video", 0, "status", "live"]));
-    drop(pipeline);
+    drop(camera);
     page.until("return all('.notice')[0].textContent.includes('trying again')");
     let visible = "return getComputedStyle(all('.notice')[0]).opacity === '1'";
     page.until(visible);

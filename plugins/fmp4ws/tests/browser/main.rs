@@ -1,5 +1,6 @@
 //! The player in a real browser. What is on the screen is read from its pixels: each picture of the scene carries its time.
 
+mod blocks;
 mod changes;
 mod codecs;
 mod hands;
@@ -8,4 +9,5 @@ mod page;
 #[path = "../fmp4wssink/pipeline.rs"]
 mod pipeline;
 mod scene;
+mod slow_line;
 mod stage;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::blocks::READ_NUMBER;
 use crate::stage::{Browser, Runtime, SOON, eventually_or};
 
 /// What was seen when the player said that a picture is on the screen.
@@ -21,23 +22,9 @@ pub struct Seen {
     pub drawn: (u64, u64),
 }
 
-/// Reads blocks off what the player draws. `watch(mode)` puts a player on the page; `seen` is what was seen.
+/// `watch(mode)` puts a player on the page; `seen` is what was seen.
 const EYES: &str = "
     window.seen = []; window.told = [];
-    const canvas = document.createElement('canvas');
-    const context = canvas.getContext('2d', { willReadFrequently: true });
-    window.read = (player, width, height) => {
-      [canvas.width, canvas.height] = [width, height];
-      context.drawImage(player.picture, 0, 0, width, height);
-      const { data } = context.getImageData(0, 0, 128, 64);
-      const byte = (row) => {
-        let value = 0;
-        for (let bit = 0; bit < 8; bit++) value = value * 2 + (data[((row * 16 + 8) * 128 + bit * 16 + 8) * 4] > 128);
-        return value;
-      };
-      const [high, middle, low, check] = [0, 1, 2, 3].map(byte);
-      return (high ^ middle ^ low ^ 0xa5) === check ? high * 65536 + middle * 256 + low : null;
-    };
     window.watch = (mode, source = '/api/ws?src=stream') => {
       const player = window.player = document.createElement('valkka-video');
       player.style.cssText = 'display: block; width: 320px; height: 240px';
@@ -45,7 +32,7 @@ const EYES: &str = "
       player.setAttribute('controls', '');
       player.setAttribute('src', source);
       player.addEventListener('frame', ({ detail: { channelTime, width, height } }) => {
-        const clock = read(player, width, height);
+        const clock = readNumber(player.picture, width, height);
         const channel = channelTime === null ? null : channelTime / 1e6;
         const picture = player.picture;
         seen.push({ clock, channel, width, height, drawn: [picture.videoWidth ?? picture.width, picture.videoHeight ?? picture.height] });
@@ -71,7 +58,7 @@ impl Page {
         let page = Page { browser: Browser::start(&runtime), _runtime: runtime };
         // A page without streams: what it would show is replaced.
         page.browser.open(&format!("http://127.0.0.1:{port}/?src=nothing"));
-        page.browser.ask(&format!("document.body.replaceChildren();\n{first}\n{EYES}"));
+        page.browser.ask(&format!("document.body.replaceChildren();\n{first}\n{READ_NUMBER}\n{EYES}"));
         page.until("return customElements.get('valkka-video') !== undefined");
         page
     }
