@@ -214,6 +214,8 @@ fn metrics_tell_of_cameras_and_processes() {
         r#"valkka_camera_frames_per_second{camera="ball"}"#,
         r#"valkka_camera_viewers{camera="ball"} 0"#,
         r#"valkka_process_up{process="ball.capture",camera="ball"} 1"#,
+        r#"valkka_process_cpu_seconds_total{process="ball.capture",camera="ball"}"#,
+        r#"valkka_process_memory_bytes{process="ball.capture",camera="ball"}"#,
         r#"valkka_process_restarts_total{process="ball.capture",camera="ball"} 0"#,
     ] {
         assert!(text.contains(part), "{part} in {text}");

@@ -70,6 +70,18 @@ impl Pipeline {
         self.pipeline.base_time().expect("it plays, so it has a base time")
     }
 
+    /// Waits until all of it has been played.
+    #[track_caller]
+    pub fn wait_for_eos(&self, within: Duration) {
+        let bus = self.pipeline.bus().expect("a pipeline has a bus");
+        let limit = gst::ClockTime::try_from(within).expect("a test's time limit fits");
+        let message = bus.timed_pop_filtered(limit, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) => {}
+            other => panic!("not within {within:?}: the end of the stream, but {other:?}"),
+        }
+    }
+
     /// Waits for an element's message of that name.
     #[track_caller]
     pub fn element_message(&self, name: &str, within: Duration) -> gst::Structure {

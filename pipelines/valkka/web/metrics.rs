@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{App, problem::Problem};
+use super::{App, problem::Problem, usage};
 use crate::{
     health::State as CameraState,
     status::{ProcessState, Status},
@@ -90,10 +90,19 @@ fn cameras(registry: &mut Registry, status: &Status) {
 fn processes(registry: &mut Registry, status: &Status) {
     let up = family::<Process, Gauge>(registry, "process_up", "1 while the process runs");
     let restarts = family::<Process, Counter>(registry, "process_restarts", "How often it was started again");
+    let cpu = Family::<Process, Counter<f64, AtomicU64>>::default();
+    registry.register_with_unit("process_cpu", "Processor time since it was started", Unit::Seconds, cpu.clone());
+    let memory = Family::<Process, Gauge>::default();
+    let help = "Memory; what is shared with others is counted to each in part (PSS)";
+    registry.register_with_unit("process_memory", help, Unit::Bytes, memory.clone());
     for process in &status.processes {
         let labels = Process { process: process.name.clone(), camera: process.camera.clone().unwrap_or_default() };
         up.get_or_create(&labels).set(i64::from(process.state == ProcessState::Running));
         restarts.get_or_create(&labels).inc_by(process.restarts);
+        if let Some(usage) = process.pid.and_then(usage::of) {
+            cpu.get_or_create(&labels).inc_by(usage.cpu_seconds);
+            memory.get_or_create(&labels).set(usage.pss_bytes.try_into().unwrap_or(i64::MAX));
+        }
     }
 }
 

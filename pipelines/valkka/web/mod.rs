@@ -29,6 +29,7 @@ mod snapshot;
 pub mod tls;
 mod tunnel;
 pub mod unix_http;
+mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 

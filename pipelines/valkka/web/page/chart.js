@@ -27,7 +27,7 @@ export class Chart {
   #unit;
   #title;
 
-  /** `figure` has a figcaption with an output, and a canvas. `unit` follows the number. */
+  /** `figure` has a figcaption with an output, and a canvas. `unit` makes a text of a number. */
   constructor(figure, key, title, unit) {
     this.#figure = figure;
     this.#canvas = figure.querySelector("canvas");
@@ -38,7 +38,7 @@ export class Chart {
   draw(samples) {
     const values = samples.map((sample) => sample[this.#key]);
     const last = values.findLast((value) => value !== null);
-    const text = last === undefined ? "–" : `${last < 10 && !Number.isInteger(last) ? last.toFixed(1) : Math.round(last)}${this.#unit}`;
+    const text = last === undefined ? "–" : this.#unit(last);
     this.#value.textContent = text;
     this.#canvas.setAttribute("aria-label", `${this.#title} over the last three minutes, now ${text}`);
     const scale = devicePixelRatio || 1;
@@ -69,7 +69,7 @@ export class Chart {
     context.stroke();
     context.fillStyle = colour("--quiet");
     context.font = "10px system-ui, 'DejaVu Sans', sans-serif";
-    context.fillText(`${most}${this.#unit}`, 0, 10);
+    context.fillText(this.#unit(most), 0, 10);
     const span = "3 min";
     context.fillText(span, width - context.measureText(span).width, 10);
   }

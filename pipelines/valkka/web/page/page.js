@@ -25,7 +25,7 @@ await takeTokenFromAddress();
 
 const strip = new Strip(part(".detections"));
 const grid = new Grid(part(".grid"), strip);
-const single = new Single(part(".panel.camera-details"), grid, notify);
+const single = new Single(part(".panel.camera-details"), grid, strip, notify);
 const processes = new Processes(part(".processes"), notify);
 addCameraBy(document.querySelectorAll(".add-camera"), part("#add"));
 

@@ -12,17 +12,19 @@ export class Single {
   #charts;
   #tile = null;
   #editor = null;
+  #strip;
   #notify;
 
-  constructor(panel, grid, notify) {
+  constructor(panel, grid, strip, notify) {
     this.#panel = panel;
     this.#grid = grid;
+    this.#strip = strip;
     this.#notify = notify;
     const figure = (name) => panel.querySelector(`figure.${name}`);
     this.#charts = [
-      new Chart(figure("fps"), "fps", "Frame rate", " fps"),
-      new Chart(figure("latency"), "latency", "Latency", " ms"),
-      new Chart(figure("drops"), "drops", "Dropped frames", ""),
+      new Chart(figure("fps"), "fps", "Frame rate", (rate) => `${rate < 10 ? Number(rate.toFixed(1)) : Math.round(rate)} fps`),
+      new Chart(figure("latency"), "latency", "Latency", milliseconds),
+      new Chart(figure("drops"), "drops", "Dropped frames", String),
     ];
     panel.querySelector(".remove").addEventListener("click", () => this.#remove());
     panel.querySelector(".edit-zones").addEventListener("click", () => this.#edit());
@@ -43,6 +45,7 @@ export class Single {
     this.#editor?.close();
     this.#tile = tile;
     this.#grid.single(tile?.name ?? null);
+    this.#strip.only(tile?.name ?? "");
     this.#panel.hidden = tile === null;
     document.querySelector("main").classList.toggle("single", tile !== null);
     // All of it is to be laid out again: the panel takes its part of the width.
@@ -52,7 +55,7 @@ export class Single {
     this.#panel.querySelector(".snapshot").href = path`/api/cameras/${tile.name}/frame.jpeg`;
     this.#panel.querySelector(".snapshot").download = `${tile.name}.jpeg`;
     scrollTo({ top: 0 });
-    this.#panel.querySelector(".back").focus({ preventScroll: true });
+    this.#panel.querySelector(".back").focus({ preventScroll: true, focusVisible: false });
     this.#draw();
   }
 

@@ -33,6 +33,12 @@ export class Strip {
     setOptions(this.#cameraFilter, names);
   }
 
+  /** Shows what was seen by one camera, or by all (""). */
+  only(camera) {
+    this.#cameraFilter.value = camera;
+    this.#filter();
+  }
+
   /** An analyser has told of a frame. `picture` shows the camera at about this time, null if nobody looks at it. */
   heard({ camera, objects }, picture, size) {
     const now = performance.now() / 1000;
