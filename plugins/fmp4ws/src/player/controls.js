@@ -4,7 +4,7 @@
  */
 
 const STYLE = `
-  :host { display: block; position: relative; overflow: hidden; background: #000; color: #f2f4f6;
+  :host { display: block; position: relative; container-type: inline-size; overflow: hidden; background: #000; color: #f2f4f6;
     font: 13px/1.45 system-ui, "DejaVu Sans", sans-serif; }
   :host(:focus-visible) { outline: 2px solid #ffc857; outline-offset: -2px; }
   video, canvas.picture { display: block; width: 100%; height: 100%; object-fit: contain; }
@@ -16,7 +16,10 @@ const STYLE = `
     pointer-events: none; background: #0008; transition: opacity 0.2s; }
   .notice.quiet { opacity: 0; }
   .figures { position: absolute; top: 8px; left: 8px; margin: 0; padding: 6px 10px; border-radius: 6px; background: #000b;
-    display: grid; grid-template-columns: auto auto; gap: 0 12px; font-size: 12px; max-height: calc(100% - 16px); overflow: auto; }
+    display: grid; grid-template-columns: auto auto; gap: 0 12px; font-size: 12px; z-index: 1; pointer-events: none; }
+  @container (max-width: 480px) { .figures { top: 4px; left: 4px; padding: 3px 6px; font-size: 10px; line-height: 1.35; } }
+  /* They say the same. */
+  .figures:not([hidden]) ~ .notice { color: #0000; }
   .figures dt { color: #b8c0c8; }
   .figures dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
   .buttons { position: absolute; right: 0; bottom: 0; left: 0; display: flex; justify-content: flex-end; gap: 4px; padding: 28px 8px 6px;
@@ -57,8 +60,8 @@ export class Controls {
       <video muted playsinline part="video"></video>
       <canvas class="picture" part="video" role="img" hidden></canvas>
       <slot></slot>
-      <div class="notice" part="notice" role="status"></div>
       <dl class="figures" part="figures" hidden></dl>
+      <div class="notice" part="notice" role="status"></div>
       <div class="buttons" part="buttons" role="group" aria-label="player" hidden>${buttons.join("")}</div>`;
     for (const button of root.querySelectorAll("button")) button.addEventListener("click", () => act(button.dataset.act));
     root.host.addEventListener("keydown", (event) => {
@@ -124,12 +127,12 @@ function words(state, reason) {
 function figures(stats) {
   const ms = (seconds) => (seconds === null ? "unknown" : `${Math.round(seconds * 1000)} ms`);
   return [
-    ["state", stats.state],
+    ["state", stats.reason === "" ? stats.state : stats.reason],
     ["played by", { mse: "MSE", webcodecs: "WebCodecs" }[stats.mode] ?? "–"],
     ["picture", stats.width > 0 ? `${stats.width}×${stats.height}` : "–"],
     ["codecs", /codecs="([^"]*)"/.exec(stats.mime ?? "")?.[1] ?? "–"],
     ["delay", ms(stats.latency)],
-    ["jitter of the network", ms(stats.jitter)],
+    ["jitter", ms(stats.jitter)],
     ["kept for it", ms(stats.target)],
     ["shown, dropped", `${stats.frames}, ${stats.droppedByBrowser + stats.droppedByServer}`],
     ["stalls, connections", `${stats.stalls}, ${stats.reconnects + 1}`],
