@@ -97,8 +97,6 @@ impl Collector for Figures {
 
 fn delays(metric: &mut MetricEncoder<'_>, stream: &Stream) -> Result<(), Error> {
     let histogram = stream.delays().histogram();
-    // The encoder writes the last bound as +Inf when it is this number.
-    let buckets: Vec<_> = histogram.buckets.iter().map(|&(bound, count)| (bound.min(f64::MAX), count)).collect();
     let labels = [("stream", stream.name())];
-    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count, &buckets, None)
+    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count, &histogram.buckets, None)
 }

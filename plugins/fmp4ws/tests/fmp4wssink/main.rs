@@ -1,6 +1,12 @@
 //! The element in real pipelines, with real WebSocket clients; what they receive is decoded by GStreamer's own parsers.
 
+mod access;
+mod figures;
+mod film;
 mod frames;
+mod go2rtc;
+mod hostile;
+mod http;
 mod input;
 mod parsers;
 mod pipeline;

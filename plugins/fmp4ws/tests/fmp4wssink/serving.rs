@@ -1,34 +1,14 @@
 //! Addresses, names, limits, and what else is served.
 
+use crate::http::{get, get_with, streams, upgrade_status};
 use crate::pipeline::{CAMERA, DEADLINE, MUX, Pipeline};
 use crate::slow::HEAVY;
 use crate::viewer::{Received, Viewer};
 use gst::prelude::*;
-use serde_json::{Value, json};
-use std::io::{Read, Write};
+use serde_json::json;
 use std::sync::mpsc;
 
-/// The answer to a request, head and body.
-fn request(port: u16, request: &str) -> String {
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the sink listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
-    stream.write_all(request.as_bytes()).expect("the sink reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the sink answers");
-    answer
-}
-
-fn get(port: u16, path: &str) -> String {
-    request(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"))
-}
-
-fn streams(port: u16) -> Value {
-    let answer = get(port, "/api/streams");
-    let body = answer.split_once("\r\n\r\n").expect("an HTTP answer").1;
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
-}
-
-fn start_error(description: &str) -> String {
+pub fn start_error(description: &str) -> String {
     let pipeline = Pipeline::null(description);
     assert!(pipeline.0.set_state(gst::State::Ready).is_err());
     pipeline.wait_error()
@@ -161,20 +141,11 @@ fn the_page_the_player_and_nothing_else_are_served() {
 fn pages_of_other_sites_may_not_connect() {
     let pipeline = Pipeline::ready("fakesrc ! fmp4wssink port=0");
     let port = pipeline.port();
-    let status = |origin: &str| {
-        let upgrade = format!(
-            "GET /api/ws HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the sink listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
-        stream.write_all(upgrade.as_bytes()).expect("the sink reads");
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).expect("the sink answers");
-        String::from_utf8_lossy(&head).into_owned()
-    };
-    assert_eq!(status("http://evil.example"), "HTTP/1.1 403");
-    assert_eq!(status(&format!("http://localhost:{port}")), "HTTP/1.1 101");
+    let status = |origin: &str| upgrade_status(port, "/api/ws", &format!("Origin: {origin}\r\n"));
+    assert_eq!(status("http://evil.example"), "403");
+    assert_eq!(status(&format!("http://localhost:{port}")), "101");
+    let foreign = get_with(port, "/api/streams", "Origin: http://evil.example\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// What comes from the sink.
@@ -40,7 +40,7 @@ impl Viewer {
         Self::upgrade(Box::new(stream), path).await
     }
 
-    async fn upgrade(stream: Box<dyn Wire>, path: &str) -> Self {
+    pub async fn upgrade(stream: Box<dyn Wire>, path: &str) -> Self {
         let handshake = tokio_tungstenite::client_async(format!("ws://localhost{path}"), stream);
         Self(handshake.await.expect("the sink answers the handshake").0)
     }
