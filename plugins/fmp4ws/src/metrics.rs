@@ -98,5 +98,10 @@ impl Collector for Figures {
 fn delays(metric: &mut MetricEncoder<'_>, stream: &Stream) -> Result<(), Error> {
     let histogram = stream.delays().histogram();
     let labels = [("stream", stream.name())];
-    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count, &histogram.buckets, None)
+    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+        histogram.sum,
+        histogram.count,
+        &histogram.buckets,
+        None,
+    )
 }
