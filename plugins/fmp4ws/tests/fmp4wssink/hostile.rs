@@ -203,3 +203,50 @@ async fn a_viewer_without_progress_is_disconnected() {
     assert!(reader.await.expect("it ran") > 100);
     drop((stalled, film));
 }
+
+/// A frame of the sink: its opcode.
+fn next_frame(stream: &mut TcpStream) -> std::io::Result<u8> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    let length = match head[1] {
+        126 => {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            u16::from_be_bytes(length).into()
+        }
+        length => usize::from(length),
+    };
+    stream.read_exact(&mut vec![0; length])?;
+    Ok(head[0] & 0x0f)
+}
+
+#[test]
+fn a_viewer_that_gives_no_sign_of_life_is_pinged_and_then_gone() {
+    // Nothing is sent to it, so only its silence tells.
+    let pipeline = Pipeline::ready("fakesrc ! fmp4wssink port=0");
+    let mut silent = websocket(pipeline.port());
+    silent.write_all(&frame(1, br#"{"type":"mse","value":""}"#)).expect("the sink reads");
+    wait_viewers(&pipeline, 1);
+    // Another one that answers stays.
+    let mut alive = websocket(pipeline.port());
+    alive.write_all(&frame(1, br#"{"type":"mse","value":""}"#)).expect("the sink reads");
+    let answering = std::thread::spawn(move || {
+        let mut pings = 0;
+        while let Ok(opcode) = next_frame(&mut alive) {
+            assert_eq!(opcode, 9);
+            pings += 1;
+            alive.write_all(&frame(10, b"")).expect("the sink reads");
+            if pings == 4 {
+                return alive;
+            }
+        }
+        panic!("it was disconnected after {pings} pings");
+    });
+    let mut pings = 0;
+    while let Ok(9) = next_frame(&mut silent) {
+        pings += 1;
+    }
+    assert!((1..=3).contains(&pings), "{pings}");
+    let _alive = answering.join().expect("it stays");
+    wait_viewers(&pipeline, 1);
+}

@@ -68,6 +68,20 @@ async fn a_viewer_that_stalls_skips_to_a_keyframe_and_the_others_get_everything(
 }
 
 #[tokio::test]
+async fn what_has_waited_too_long_is_left_out_too() {
+    // Room for everything, but not for long.
+    let limits = "max-queue-bytes=100000000 max-queue-time=500000000";
+    let pipeline = Pipeline::ready(&format!("{HEAVY} ! fmp4wssink port=0 {limits}"));
+    let mut slow = Viewer::extended(pipeline.port()).await;
+    pipeline.play_for(1);
+    pipeline.wait_eos();
+    let part = slow.rest().await;
+    let frames: u64 = media(&part).iter().map(|fragment| frames(fragment)).sum();
+    assert!(dropped(&part) > 20, "{}", dropped(&part));
+    assert_eq!(frames + dropped(&part), 64);
+}
+
+#[tokio::test]
 async fn a_viewer_that_says_too_much_loses_its_own_connection() {
     let pipeline = Pipeline::ready(&format!("{} ! {MUX} ! fmp4wssink port=0", crate::pipeline::CAMERA));
     pipeline.play();
