@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::stage::guide::Guide;
 use crate::stage::runtime::CHECKOUT;
-use crate::stage::{Runtime, SOON};
+use crate::stage::{Runtime, SOON, eventually};
 
 /// `./dev env` asks cargo whether everything is built, which may have to wait for another cargo.
 const BUILT: Duration = Duration::from_secs(300);
@@ -13,7 +13,7 @@ const BUILT: Duration = Duration::from_secs(300);
 #[test]
 fn the_tour_of_the_readme_works_when_pasted() {
     let runtime = Runtime::new();
-    let tour = Guide::read("README.md".as_ref(), "## Five minutes, two terminals");
+    let tour = Guide::read("README.md".as_ref(), "## Two terminals, one channel");
     assert_eq!(tour.len(), 5, "the tour has other steps than this test");
 
     let writer = tour.paste(&runtime, 0);
@@ -71,4 +71,27 @@ fn every_verb_of_dev_is_told_by_its_help() {
     }
     let mut unknown = runtime.start(runtime.command(&dev.to_string_lossy()).arg("nonsense"));
     assert!(unknown.fail(SOON).contains("no verb 'nonsense'"));
+}
+
+#[test]
+fn the_tour_to_two_cameras_works_when_pasted() {
+    let readme = fs::read_to_string(CHECKOUT.join("README.md")).expect("it is there");
+    let (_, tour) = readme.split_once("## Five minutes: two cameras").expect("it has a tour");
+    let (tour, _) = tour.split_once("\n## ").expect("something follows");
+    let blocks = tour.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let [start, change] = &blocks.collect::<Vec<_>>()[..] else { panic!("the tour has other steps than this test") };
+    let runtime = Runtime::new();
+    // This test's build and folder, a free port, and nobody who opens a browser.
+    let start = start.replace("eval \"$(./dev env)\"\n", "").replace("~/cameras", "cameras");
+    let start = start.replace("--open", "--listen 127.0.0.1:0");
+    let shell = |text: &str| runtime.start(runtime.command("sh").args(["-ec", text]));
+    let valkka = shell(&start);
+    valkka.line("Valkka is at http://", BUILT);
+    let both_live =
+        || Some(valkka.errors()).filter(|said| said.contains("lobby is live") && said.contains("gate is live"));
+    eventually("both cameras are live", BUILT, both_live);
+    let mut verbs = shell(&format!("cd cameras\n{change}"));
+    let said = verbs.finish(BUILT);
+    assert!(said.contains("snow is live") && said.contains("snow is removed"), "{said}");
+    assert!(runtime.path("cameras/snow.jpeg").exists());
 }

@@ -56,6 +56,38 @@ impl Camera {
         }
     }
 
+    /// As it is configured, for everybody to see: the keys of its table, and its name.
+    pub fn shown(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut shown = serde_json::Map::new();
+        let mut put = |key: &str, value: serde_json::Value| shown.insert(key.to_owned(), value);
+        put("name", self.name.as_str().into());
+        put(
+            if matches!(self.source, Source::Pipeline(_)) { "pipeline" } else { "uri" },
+            self.source.to_string().into(),
+        );
+        if matches!(self.source, Source::Rtsp(_)) {
+            put("codec", self.codec.name().into());
+            put("transport", self.transport.name().into());
+            put("latency", self.latency_ms.into());
+            put("audio", self.audio.into());
+        }
+        if let Some(template) = &self.template {
+            put("template", template.as_str().into());
+        }
+        put("record", self.record.into());
+        put("restream", self.restream.into());
+        let analysis = match &self.analysis {
+            None => serde_json::json!({ "enabled": false }),
+            Some(of) => serde_json::json!({
+                "detector": of.detector, "width": of.width, "fps": of.fps, "parameters": of.parameters,
+            }),
+        };
+        put("analysis", analysis);
+        let zones = self.analysis.iter().flat_map(|of| of.zones());
+        put("zones", zones.map(|zone| serde_json::to_value(zone).expect("names and numbers become JSON")).collect());
+        shown
+    }
+
     /// The codec of its encoded channel.
     pub fn published_codec(&self) -> Codec {
         if matches!(self.source, Source::Rtsp(_)) { self.codec } else { Codec::H264 }

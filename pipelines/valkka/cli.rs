@@ -298,6 +298,9 @@ pub struct CameraAdd {
     /// Serve it on by RTSP
     #[arg(long)]
     pub restream: bool,
+    /// A value for a placeholder of its template
+    #[arg(long = "value", value_name = "NAME=VALUE")]
+    pub values: Vec<String>,
     /// What to look for in its frames
     #[arg(long, conflicts_with = "no_analysis")]
     pub detector: Option<String>,

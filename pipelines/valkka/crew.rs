@@ -8,9 +8,16 @@
 //!
 //! One change at a time: whoever wants one holds the crew ([`crate::desk`]).
 
-use std::{ffi::OsString, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context, Result};
+use serde_json::{Map, Value};
 use tracing::{info, warn};
 
 use crate::{
@@ -24,6 +31,9 @@ use crate::{
     web::control::Changes,
 };
 
+/// Cameras as everybody may see them, for those who cannot wait until a change is done.
+pub type Configured = Arc<Mutex<Vec<Map<String, Value>>>>;
+
 /// The processes of a run, and the configuration that they come from.
 pub struct Crew {
     board: Arc<Board>,
@@ -33,24 +43,40 @@ pub struct Crew {
     pub config: Config,
     /// What runs now.
     plan: Plan,
+    /// Elements that have been looked for and found: looking takes a process and a moment.
+    present: BTreeSet<String>,
+    configured: Configured,
 }
 
 impl Crew {
-    pub fn new(board: Arc<Board>, supervisor: Supervisor, runtime: PathBuf) -> Self {
-        Self { board, supervisor, runtime, config: Config::default(), plan: Plan::default() }
+    pub fn new(board: Arc<Board>, supervisor: Supervisor, runtime: PathBuf, configured: Configured) -> Self {
+        Self {
+            board,
+            supervisor,
+            runtime,
+            config: Config::default(),
+            plan: Plan::default(),
+            present: BTreeSet::new(),
+            configured,
+        }
     }
 
     /// Makes what runs into what `next` says. Touches nothing else, and nothing at all if that cannot be.
     pub async fn become_what(&mut self, next: Config) -> Result<Changes> {
         let plan = Plan::new(&next, &self.runtime)?;
-        let elements: Vec<_> = plan.elements().into_iter().collect();
-        requirements::check(&elements).await?;
+        let elements = plan.elements();
+        if elements.iter().any(|element| !self.present.contains(*element)) {
+            requirements::check(&elements.iter().copied().collect::<Vec<_>>()).await?;
+            self.present = elements.into_iter().map(str::to_owned).collect();
+        }
         for camera in next.cameras.iter().filter(|camera| camera.record) {
             let folder = recording_folder(&next, &camera.name);
             fs::create_dir_all(&folder).with_context(|| format!("recordings cannot go to {}", folder.display()))?;
         }
         let change = self.plan.change_to(&plan);
         let changes = tell(&change, &plan);
+        *self.configured.lock().expect("nothing panics under this lock") =
+            next.cameras.iter().map(Camera::shown).collect();
         (self.config, self.plan) = (next, plan);
         self.carry_out(change).await;
         Ok(changes)

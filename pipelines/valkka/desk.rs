@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, edit},
-    crew::Crew,
+    crew::{Configured, Crew},
     status::Board,
     web::control::{Answer, Changes, Control, LogLine, Refusal, Watching, Zone},
 };
@@ -22,15 +22,18 @@ pub struct Desk {
     restart: Restart,
     /// One change at a time.
     crew: Arc<Mutex<Crew>>,
+    /// The cameras as they are configured, also while one changes.
+    configured: Configured,
 }
 
 impl Desk {
     pub fn new(
         board: Arc<Board>,
         crew: Arc<Mutex<Crew>>,
+        configured: Configured,
         restart: impl Fn(&str, String) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { board, restart: Box::new(restart), crew }
+        Self { board, restart: Box::new(restart), crew, configured }
     }
 }
 
@@ -50,10 +53,7 @@ impl Desk {
 
 impl Control for Desk {
     fn cameras(&self) -> Vec<Map<String, Value>> {
-        let camera = |camera: crate::status::CameraStatus| {
-            Map::from_iter([("name".into(), camera.name.into()), ("uri".into(), camera.source.into())])
-        };
-        self.board.status().cameras.into_iter().map(camera).collect()
+        self.configured.lock().expect("nothing panics under this lock").clone()
     }
 
     fn add_camera(&self, camera: Map<String, Value>) -> Answer<'_, Map<String, Value>> {
@@ -65,12 +65,12 @@ impl Control for Desk {
             }
             let table = camera.clone();
             let camera = crew.config.camera_of_json(&Value::Object(camera)).map_err(Refusal::Wrong)?;
-            let answer = [("name".into(), name.clone().into()), ("uri".into(), camera.source.to_string().into())];
+            let answer = camera.shown();
             crew.add(camera).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
             if let Some(file) = &crew.config.file {
                 kept(file, edit::add_camera(file, &name, &table));
             }
-            Ok(Map::from_iter(answer))
+            Ok(answer)
         })
     }
 
@@ -88,8 +88,22 @@ impl Control for Desk {
         })
     }
 
-    fn set_zones<'a>(&'a self, _: &'a str, _: Vec<Zone>) -> Answer<'a, ()> {
-        Box::pin(async { Err(Refusal::NotNow("this run's analyser takes no zones".into())) })
+    fn set_zones<'a>(&'a self, name: &'a str, zones: Vec<Zone>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut crew = self.crew.lock().await;
+            let mut next = crew.config.clone();
+            let unknown = || Refusal::Unknown(format!("there is no camera {name:?}"));
+            let camera = next.cameras.iter_mut().find(|camera| camera.name == name).ok_or_else(unknown)?;
+            let nobody = || Refusal::Conflict(format!("nobody looks at {name}: its analysis is not enabled"));
+            let analysis = camera.analysis.as_mut().ok_or_else(nobody)?;
+            analysis.set_zones(&zones);
+            let zones = analysis.parameters.get("zones").cloned().unwrap_or_default();
+            crew.become_what(next).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            if let Some(file) = &crew.config.file {
+                kept(file, edit::set_zones(file, name, &zones));
+            }
+            Ok(())
+        })
     }
 
     fn reload(&self) -> Answer<'_, Changes> {

@@ -65,6 +65,26 @@ pub struct Attachment {
     pub analysis: Analysis,
 }
 
+/// Parameters that are the analyser's for each camera, and not the detector's.
+const OF_THE_CAMERA: [&str; 5] = ["zones", "mask", "tracker", "policy", "queue_size"];
+
+impl Attachment {
+    /// As `valkka-analyse` takes it: parameters of its command `attach`, and of its option `--attach`.
+    pub fn params(&self) -> serde_json::Value {
+        let mut detector = serde_json::Map::new();
+        detector.insert("kind".to_owned(), self.analysis.detector.as_str().into());
+        let mut params = serde_json::Map::new();
+        params.insert("camera".to_owned(), self.camera.as_str().into());
+        params.insert("channel".to_owned(), self.channel.as_str().into());
+        for (name, value) in &self.analysis.parameters {
+            let of_the_camera = OF_THE_CAMERA.contains(&name.as_str());
+            if of_the_camera { &mut params } else { &mut detector }.insert(name.clone(), value.clone());
+        }
+        params.insert("detector".to_owned(), detector.into());
+        params.into()
+    }
+}
+
 /// What has to be done so that one plan becomes another, in this order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
@@ -265,8 +285,8 @@ impl Planner<'_> {
         if self.plan.attachments.is_empty() {
             return;
         }
-        let channels = self.plan.attachments.values().flat_map(|of| ["--channel".to_owned(), of.channel.clone()]);
-        let run = Run::Program { program: self.config.analyser.program.clone(), args: channels.collect() };
+        let attach = self.plan.attachments.values().flat_map(|of| ["--attach".to_owned(), of.params().to_string()]);
+        let run = Run::Program { program: self.config.analyser.program.clone(), args: attach.collect() };
         self.add(ANALYSER.to_owned(), None, Kind::Analyse, run, false);
     }
 
@@ -380,14 +400,16 @@ mod tests {
     }
 
     #[test]
-    fn other_parameters_of_a_detector_replace_no_process() {
-        let before = config(&[("a", "ball")]);
-        let mut after = before.clone();
-        let analysis = after.cameras[0].analysis.as_mut().unwrap();
+    fn parameters_go_where_the_analyser_looks_for_them() {
+        let mut config = config(&[("a", "ball")]);
+        let analysis = config.cameras[0].analysis.as_mut().unwrap();
         analysis.parameters.insert("threshold".into(), 20.into());
-        let change = plan(&before).change_to(&plan(&after));
-        assert_eq!(change, Change { attach: change.attach.clone(), ..Change::default() });
-        assert_eq!(change.attach[0].analysis.parameters["threshold"], 20);
+        analysis.parameters.insert("zones".into(), serde_json::json!([{ "name": "door" }]));
+        let expected = serde_json::json!({
+            "camera": "a", "channel": "a.rgb", "detector": { "kind": "motion", "threshold": 20 },
+            "zones": [{ "name": "door" }],
+        });
+        assert_eq!(plan(&config).attachments["a"].params(), expected);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     camera::Source,
     config::{self, Config},
-    crew::Crew,
+    crew::{Configured, Crew},
     desk::{Desk, Restart},
     mask,
     plan::Plan,
@@ -97,8 +97,10 @@ impl Session {
         let supervisor = Supervisor::new(spawner, board.clone());
         let (hurry, restart) = (Box::new(supervisor.hurry()), Box::new(supervisor.restarter()));
         let restarter = supervisor.restarter();
-        let crew = Arc::new(Mutex::new(Crew::new(board.clone(), supervisor, runtime.path().to_owned())));
-        let desk = Arc::new(Desk::new(board.clone(), crew.clone(), restarter));
+        let configured = Configured::default();
+        let crew = Crew::new(board.clone(), supervisor, runtime.path().to_owned(), configured.clone());
+        let crew = Arc::new(Mutex::new(crew));
+        let desk = Arc::new(Desk::new(board.clone(), crew.clone(), configured, restarter));
         let ending = watch::Sender::new(false);
         let app = web::App::new(board.clone(), desk.clone(), photographer, web_socket_of(&runtime), ending.subscribe());
         let path = runtime.path().join(web::CONTROL_SOCKET);

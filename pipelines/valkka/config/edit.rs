@@ -32,6 +32,22 @@ pub fn remove_camera(file: &Path, name: &str) -> io::Result<()> {
     })
 }
 
+/// Writes a camera's zones among the parameters of its analysis.
+pub fn set_zones(file: &Path, name: &str, zones: &Json) -> io::Result<()> {
+    change(file, |document| {
+        let camera = document.get_mut("cameras").and_then(|cameras| cameras.get_mut(name));
+        let camera = camera.and_then(Item::as_table_like_mut);
+        let camera = camera.ok_or_else(|| io::Error::other(format!("it has no table cameras.{name}")))?;
+        let analysis = camera.entry("analysis").or_insert_with(|| Item::Table(Table::new()));
+        let analysis = analysis.as_table_like_mut().ok_or_else(|| io::Error::other("its analysis is no table"))?;
+        let parameters = analysis.entry("parameters").or_insert_with(|| Item::Value(InlineTable::new().into()));
+        let parameters =
+            parameters.as_table_like_mut().ok_or_else(|| io::Error::other("its parameters are no table"))?;
+        parameters.insert("zones", Item::Value(toml(zones).unwrap_or_else(|| Array::new().into())));
+        Ok(())
+    })
+}
+
 /// `[cameras.lobby]` without a line `[cameras]` before it.
 fn implicit() -> Table {
     let mut table = Table::new();
@@ -102,5 +118,27 @@ mod tests {
         fs::write(&file, "").unwrap();
         add_camera(&file, "a", serde_json::json!({ "uri": "test:ball" }).as_object().unwrap()).unwrap();
         assert_eq!(super::super::Config::load(&file).unwrap().cameras[0].name, "a");
+    }
+
+    #[test]
+    fn zones_are_parameters_of_a_cameras_analysis() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("valkka.toml");
+        fs::write(
+            &file,
+            "[cameras.a]\nuri = \"test:ball\"\nanalysis = { fps = 3 }\n[cameras.b]\nuri = \"test:ball\"\n",
+        )
+        .unwrap();
+        let zones = serde_json::json!([{ "name": "door", "polygon": [[0.0, 0.5], [1, 0.5], [1.0, 1.0]] }]);
+        for name in ["a", "b"] {
+            set_zones(&file, name, &zones).unwrap();
+        }
+        let config = super::super::Config::load(&file).unwrap();
+        for camera in &config.cameras {
+            let found = camera.analysis.as_ref().unwrap().zones();
+            assert_eq!((found[0].name.as_str(), found[0].points[1]), ("door", [1.0, 0.5]));
+        }
+        assert_eq!(config.cameras[0].analysis.as_ref().unwrap().fps, 3);
+        assert!(set_zones(&file, "nobody", &zones).is_err());
     }
 }

@@ -28,7 +28,7 @@ use std::{
 
 pub use self::{example::EXAMPLE, mistake::Mistakes};
 use self::{expand::Surroundings, read::Reader};
-use crate::{camera::Camera, process::Kind, template::Templates};
+use crate::{camera::Camera, process::Kind, template::Templates, web::control::Zone};
 
 /// The file that `valkka run` looks for when it is not told otherwise, in the current folder and in `/etc/valkka`.
 pub const FILE_NAME: &str = "valkka.toml";
@@ -112,6 +112,33 @@ pub struct Analysis {
     pub fps: u32,
     /// Passed on to the detector as they are.
     pub parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Analysis {
+    /// The zones among its parameters, which the analyser knows as polygons.
+    pub fn zones(&self) -> Vec<Zone> {
+        #[derive(serde::Deserialize)]
+        struct Polygon {
+            name: String,
+            polygon: Vec<[f64; 2]>,
+        }
+        let zones = self.parameters.get("zones").cloned().unwrap_or_default();
+        let zones: Vec<Polygon> = serde_json::from_value(zones).unwrap_or_default();
+        zones.into_iter().map(|zone| Zone { name: zone.name, points: zone.polygon }).collect()
+    }
+
+    /// Other zones; whatever else was said of one of the same name stays.
+    pub fn set_zones(&mut self, zones: &[Zone]) {
+        let before = self.parameters.get("zones").and_then(|zones| zones.as_array().cloned()).unwrap_or_default();
+        let zone = |zone: &Zone| {
+            let known = before.iter().find(|known| known["name"] == zone.name.as_str());
+            let mut zone_now = known.and_then(|known| known.as_object().cloned()).unwrap_or_default();
+            zone_now.insert("name".to_owned(), zone.name.as_str().into());
+            zone_now.insert("polygon".to_owned(), serde_json::json!(zone.points));
+            serde_json::Value::Object(zone_now)
+        };
+        self.parameters.insert("zones".to_owned(), zones.iter().map(zone).collect());
+    }
 }
 
 impl Default for Analysis {

@@ -227,3 +227,23 @@ fn a_camera_of_the_api_is_checked_like_one_of_the_file() {
     let spy = config.camera_of_json(&serde_json::json!({ "name": "b", "uri": "rtsp://cam/${file:/etc/hostname}" }));
     assert!(spy.is_err(), "{spy:?}");
 }
+
+#[test]
+fn the_reference_has_every_key() {
+    let reference = include_str!("../../../docs/configuration.md");
+    fn all(keys: &[keys::Key], names: &mut Vec<&'static str>) {
+        for key in keys {
+            names.push(key.name);
+            if let keys::Kind::Table(inner) | keys::Kind::Named(inner) = key.kind {
+                all(inner, names);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    all(keys::FILE, &mut names);
+    for name in names {
+        let as_key = reference.contains(&format!("`{name}`"));
+        let as_table = reference.contains(&format!("## `[{name}")) || reference.contains(&format!("`[{name}."));
+        assert!(as_key || as_table, "docs/configuration.md does not say what {name} is");
+    }
+}

@@ -114,6 +114,15 @@ fn table_of(options: &cli::CameraAdd) -> Result<Map<String, Value>> {
             set(key, true.into());
         }
     }
+    let mut values = Map::new();
+    for value in &options.values {
+        let (name, value) =
+            value.split_once('=').ok_or_else(|| super::Usage(format!("--value {value}: NAME=VALUE")))?;
+        values.insert(name.to_owned(), value.into());
+    }
+    if !values.is_empty() {
+        set("values", values.into());
+    }
     if options.no_analysis {
         set("analysis", json!({ "enabled": false }));
     } else if let Some(detector) = &options.detector {
