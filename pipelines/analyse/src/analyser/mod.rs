@@ -64,10 +64,10 @@ pub enum Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyserError {
     /// The kernel says no.
-    #[error("cannot wait for channels: {0}")]
+    #[error("cannot wait for channels")]
     Wait(#[from] Errno),
     /// No thread, no descriptor.
-    #[error("cannot start: {0}")]
+    #[error("cannot start")]
     Start(#[from] io::Error),
     /// Messages do not go out.
     #[error(transparent)]
@@ -362,7 +362,7 @@ impl Analyser {
         let wanted = if self.outlet.is_empty() { EpollFlags::empty() } else { EpollFlags::EPOLLOUT };
         match self.epoll.modify(descriptor, &mut EpollEvent::new(wanted, OUTPUT)) {
             // A file, which always has room.
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Ok(()) | Err(Errno::EPERM | Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -1,6 +1,6 @@
 //! The program in a process of its own, which ends with the test.
 
-use std::io::{BufRead, BufReader, PipeWriter, pipe};
+use std::io::{BufRead, BufReader, pipe};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -68,11 +68,11 @@ impl Analyser {
     }
 
     /// Starts it with a standard output of the test's.
-    pub fn start_onto(runtime_dir: &Path, args: &str, stdout: PipeWriter) -> Self {
+    pub fn start_onto(runtime_dir: &Path, args: &str, stdout: impl Into<Stdio>) -> Self {
         Self::spawn(command(runtime_dir, args), stdout)
     }
 
-    fn spawn(mut command: Command, stdout: PipeWriter) -> Self {
+    fn spawn(mut command: Command, stdout: impl Into<Stdio>) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(stdout)

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::Signal;
+
 use crate::analyser::Analyser;
 use crate::camera::{Camera, SQUARE, assert_square, picture};
-use crate::runtime_dir;
+use crate::{eventually, runtime_dir};
 
 #[test]
 fn every_frame_is_answered_with_the_square_in_it() {
@@ -171,6 +173,22 @@ fn busy_camera_does_not_starve_another() {
     over.store(true, Ordering::Relaxed);
     flood.join().expect("the busy camera could always write");
     assert!(others > 0, "the busy camera is served too");
+}
+
+#[test]
+fn lines_can_go_to_a_file() {
+    let folder = runtime_dir();
+    let camera = Camera::open(folder.path(), "lobby.rgb");
+    let path = folder.path().join("said");
+    let mut analyser =
+        Analyser::start_onto(folder.path(), "--channel lobby.rgb", std::fs::File::create(&path).expect("it is ours"));
+    camera.wait_for_reader();
+    let ids = [camera.show(None), camera.show(None)];
+    eventually("the last frame is answered", || (camera.reply().0 == ids[1]).then_some(()));
+    analyser.signal(Signal::SIGTERM);
+    assert!(analyser.end().success());
+    let said = std::fs::read_to_string(&path).expect("lines are text");
+    assert!(said.lines().last().expect("a line").contains("\"camera\":\"lobby\""), "{said}");
 }
 
 #[test]
