@@ -5,12 +5,15 @@
 //! | part | measures |
 //! | --- | --- |
 //! | `delay` | from a frame's arrival at the sink, or at the muxer before it, to its bytes at a viewer; muxers side by side |
+//! | `browser` | from an encoded frame to its picture in Chromium, by WebCodecs and MSE, muxers side by side, and with jitter |
 //! | `viewers` | processor time of the sink's process for each of 200 viewers of one 1080p stream |
 //!
 //! Nothing here is asserted. Numbers are of this machine, at this moment; what can be compared is a row with its neighbours.
 
+mod browser;
 mod client;
 mod delay;
+mod proxy;
 mod viewers;
 
 use std::process::ExitCode;
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
         viewers::serve(file);
         return ExitCode::SUCCESS;
     }
-    let parts: [(&str, fn()); 2] = [("delay", delay::run), ("viewers", viewers::run)];
+    let parts: [(&str, fn()); 3] = [("delay", delay::run), ("browser", browser::run), ("viewers", viewers::run)];
     if let Some(unknown) = arguments.iter().find(|argument| parts.iter().all(|(name, _)| name != argument)) {
         eprintln!("there is no part '{unknown}': choose from {}", parts.map(|(name, _)| name).join(", "));
         return ExitCode::FAILURE;

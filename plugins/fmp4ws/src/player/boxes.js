@@ -155,6 +155,7 @@ function readRun(view, trun, base, track, defaults, run, samples) {
   const flags = view.getUint32(trun) & 0xffffff;
   const signed = view.getUint8(trun) === 1;
   const count = view.getUint32(trun + 4);
+  if (count > view.byteLength) throw new RangeError(`${count} samples do not fit`);
   let field = trun + 8;
   const next = () => view.getUint32((field += 4) - 4);
   if (flags & 0x001) run.position = base + (next() | 0);

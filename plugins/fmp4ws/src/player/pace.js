@@ -65,11 +65,18 @@ export class Pace {
     }
     event.transit = Math.min(event.transit, transit);
     this.base = this.base === null ? Math.min(...this.#events.map(({ transit }) => transit)) : Math.min(this.base, transit);
-    const late = transit - this.base;
-    if (late > event.late) {
-      event.late = late;
-      this.jitter = this.#events.map(({ late }) => late).sort((a, b) => b - a)[1] ?? 0;
+    event.late = Math.max(event.late, transit - this.base);
+    this.jitter = this.#secondWorst();
+  }
+
+  /** Of at most two in a second for [WINDOW] seconds. */
+  #secondWorst() {
+    let [worst, second] = [0, 0];
+    for (const { late } of this.#events) {
+      if (late > worst) [worst, second] = [late, worst];
+      else if (late > second) second = late;
     }
+    return second;
   }
 
   /** It was not enough, although everything was in time. */

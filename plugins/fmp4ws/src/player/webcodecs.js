@@ -10,7 +10,7 @@
 /** Decoded pictures that wait for their time, and samples in front of the decoder. */
 const MOST_DECODED = 8;
 /** Seconds of media that may wait; beyond, the oldest go, up to a keyframe. */
-const MOST_WAITING = 3;
+const MOST_WAITING = 5;
 /** Seconds before its time at which a sample is decoded; where pictures are reordered, those after it are needed as well. */
 const [LEAD, REORDERED_LEAD] = [0.06, 0.25];
 /** Samples that are looked at to see what is near: more than any group of pictures that depend on a later one. */
