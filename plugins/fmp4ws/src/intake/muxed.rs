@@ -52,10 +52,11 @@ impl Muxed {
     /// What the fragment's media time means, by the time stamp of its first sample.
     fn clock_of(&mut self, fragment: &Fragment) -> Option<MediaClock> {
         let first_sample = self.first_sample.take();
-        let main = self.init.as_ref()?.main();
-        let run = fragment.runs.first().filter(|run| run.track == main.id && run.samples > 0)?;
-        let media_time = i128::from(run.shown) * 1_000_000_000 / i128::from(main.timescale);
-        let media_time = i64::try_from(media_time).ok()?;
+        // Whichever track it belongs to: they share the timeline. What is told once for each fragment is the pictures'.
+        fragment.run(self.init.as_ref()?.main().id)?;
+        let run = fragment.first_run()?;
+        let timescale = self.init.as_ref()?.track(run.track)?.timescale;
+        let media_time = i64::try_from(i128::from(run.shown) * 1_000_000_000 / i128::from(timescale)).ok()?;
         if let Some(channel_time) = first_sample {
             self.arrival = None;
             return Some(MediaClock::new(channel_time, media_time, true));

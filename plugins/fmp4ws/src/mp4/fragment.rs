@@ -44,6 +44,8 @@ pub struct Run {
     pub samples: u32,
     /// The first one can be decoded without others.
     pub sync: bool,
+    /// Where its first sample stands, counted from the moof; `None` where that is not told.
+    pub(super) data_at: Option<u32>,
     /// Where the decode time stands in the fragment's data: 4 or 8 bytes.
     pub(super) tfdt_at: Range<usize>,
 }
@@ -58,6 +60,14 @@ impl Fragment {
         let keyframe = of_main().next().is_some_and(|run| run.sync);
         let frames = of_main().map(|run| run.samples).fold(0, u32::saturating_add);
         Ok(Self { data: data.into(), runs, keyframe, frames })
+    }
+
+    /// The run whose first sample comes first of all: muxers interleave tracks as they like.
+    pub fn first_run(&self) -> Option<&Run> {
+        let begin = u32::try_from(boxes::child(&self.data, b"mdat")?.body_start()).ok();
+        let with_samples = || self.runs.iter().filter(|run| run.samples > 0);
+        let told = with_samples().find(|run| run.data_at.is_some() && run.data_at == begin);
+        told.or_else(|| with_samples().next().filter(|run| run.data_at.is_none()))
     }
 
     /// The samples of that track.
@@ -126,11 +136,12 @@ fn read_traf(traf: &[u8], init: &Init) -> Result<Run, Error> {
         defaults.flags = tfhd.next().ok_or(cut_short)?;
     }
     let (tfdt, tfdt_at) = read_tfdt(traf)?;
-    let mut run = Run { track, tfdt, duration: 0, shown: 0, samples: 0, sync: false, tfdt_at };
+    let mut run = Run { track, tfdt, duration: 0, shown: 0, samples: 0, sync: false, data_at: None, tfdt_at };
     for trun in boxes::children(traf).filter(|child| &child.kind == b"trun") {
         let part = read_trun(trun.body, &defaults)?;
         if run.samples == 0 {
             run.sync = part.sync;
+            run.data_at = part.data_at;
             run.shown = i64::try_from(tfdt).unwrap_or(i64::MAX).saturating_add(part.offset);
             run.shown = run.shown.saturating_sub_unsigned(edit);
         }
@@ -154,6 +165,7 @@ struct Part {
     duration: u64,
     offset: i64,
     sync: bool,
+    data_at: Option<u32>,
 }
 
 fn read_trun(body: &[u8], defaults: &Defaults) -> Result<Part, Error> {
@@ -162,9 +174,9 @@ fn read_trun(body: &[u8], defaults: &Defaults) -> Result<Part, Error> {
     let (head, samples) = fields.next().zip(fields.next()).ok_or_else(cut_short)?;
     let has = |flag: u32| head & flag != 0;
     let signed_offsets = head >> 24 != 0;
-    fields.skip_if(has(0x001)); // data-offset
+    let data_at = if has(0x001) { Some(fields.next().ok_or_else(cut_short)?) } else { None };
     let first_flags = if has(0x004) { Some(fields.next().ok_or_else(cut_short)?) } else { None };
-    let mut part = Part { samples, duration: 0, offset: 0, sync: false };
+    let mut part = Part { samples, duration: 0, offset: 0, sync: false, data_at };
     let mut flags = first_flags.unwrap_or(defaults.flags);
     if head & 0xf00 == 0 {
         // Nothing for each sample, so their number costs nothing: do not count up to what it claims.

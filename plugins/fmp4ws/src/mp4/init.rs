@@ -63,14 +63,14 @@ impl Init {
             .filter(|child| &child.kind == b"trex")
             .filter_map(|mut child| Trex::decode_body(&mut child.body).ok())
             .collect();
-        let mut tracks = Vec::new();
+        let (mut tracks, mut unreadable) = (Vec::new(), None);
         for trak in boxes::children(moov).filter(|child| &child.kind == b"trak") {
-            tracks.extend(Track::read(trak.body, &trexes)?);
+            match Track::read(trak.body, &trexes) {
+                Ok(track) => tracks.extend(track),
+                Err(error) => unreadable = unreadable.or(Some(error)),
+            }
         }
-        if tracks.is_empty() {
-            return Err(Error::NoTracks);
-        }
-        Ok(Self { data, tracks })
+        if tracks.is_empty() { Err(unreadable.unwrap_or(Error::NoTracks)) } else { Ok(Self { data, tracks }) }
     }
 
     /// The track by which a viewer starts, is timed and is counted: the first video track, or else the first one.

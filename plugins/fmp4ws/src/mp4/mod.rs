@@ -22,6 +22,7 @@ mod fragment;
 mod init;
 mod muxer;
 mod parser;
+mod repair;
 mod retime;
 mod write;
 
@@ -102,6 +103,11 @@ pub enum Error {
     /// A fragment of a track that the moov does not know.
     #[error("a fragment belongs to track {0}, which the moov does not have")]
     UnknownTrack(u32),
+    /// An AV1 track without a configuration, and no frame tells it.
+    #[error(
+        "the AV1 track has an empty av1C, and no keyframe with a sequence header came: put av1parse in front of fmp4wssink and leave the muxer out"
+    )]
+    Av1Configuration,
     /// Sample positions that a browser would misunderstand and that cannot be rewritten in place.
     #[error("a fragment gives its sample positions from the start of the file: set default-base-is-moof at the muxer")]
     Offsets,

@@ -1,7 +1,7 @@
 //! Cuts the byte stream into init segments and fragments.
 
-use super::boxes::Header;
-use super::{Error, FourCc, Fragment, Init};
+use super::boxes::{self, Header};
+use super::{Error, FourCc, Fragment, Init, repair};
 use std::sync::Arc;
 
 /// What the parser found.
@@ -30,6 +30,9 @@ impl Default for Limits {
     }
 }
 
+/// A stream has a keyframe within so many fragments, or none to wait for.
+const MOST_UNFINISHED: u32 = 900;
+
 /// An incremental parser. Feed it bytes in pieces of any size: the outputs are the same.
 #[derive(Debug, Default)]
 pub struct Parser {
@@ -42,6 +45,8 @@ pub struct Parser {
     /// Length and position of the moof in `collected`, once it is complete and until its mdat is.
     moof: Option<(usize, u64)>,
     init: Option<Arc<Init>>,
+    /// Fragments that came while `init` waits for the first keyframe, which it has to be repaired with.
+    unfinished: Option<u32>,
     failed: Option<Error>,
 }
 
@@ -184,22 +189,47 @@ impl Parser {
     fn end(&mut self, body: Body, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match &body.kind {
             b"moov" => {
-                let init = Arc::new(Init::read(std::mem::take(&mut self.collected).into())?);
+                let mut data = std::mem::take(&mut self.collected);
+                repair::opus(&mut data);
+                let init = Arc::new(Init::read(data.into())?);
+                self.unfinished = repair::lacks_av1_configuration(&init.data).then_some(0);
                 self.init = Some(init.clone());
-                outputs.push(Output::Init(init));
+                if self.unfinished.is_none() {
+                    outputs.push(Output::Init(init));
+                }
             }
             b"moof" => self.moof = Some((self.collected.len(), self.position)),
             b"mdat" => {
                 let (moof_len, position) = self.moof.take().expect("an mdat without a moof was refused at its header");
-                let init = self.init.as_ref().expect("a moof without an init segment was refused at its header");
                 let data = std::mem::take(&mut self.collected);
-                outputs.push(Output::Fragment(Arc::new(Fragment::read(data, moof_len, position, init)?)));
+                if self.finish_init(&data)? {
+                    outputs.extend(self.init.clone().map(Output::Init));
+                }
+                let init = self.init.as_ref().expect("a moof without an init segment was refused at its header");
+                let fragment = Fragment::read(data, moof_len, position, init)?;
+                if self.unfinished.is_none() {
+                    outputs.push(Output::Fragment(Arc::new(fragment)));
+                }
             }
             _ => {}
         }
         self.position = self.position.saturating_add(body.size);
         self.place = Place::default();
         Ok(())
+    }
+
+    /// Repairs the init segment with what the fragment `data` tells, if it waits for that; whether it is complete only now.
+    fn finish_init(&mut self, data: &[u8]) -> Result<bool, Error> {
+        let (Some(waited), Some(init)) = (self.unfinished.as_mut(), &self.init) else { return Ok(false) };
+        *waited += 1;
+        if *waited > MOST_UNFINISHED {
+            return Err(Error::Av1Configuration);
+        }
+        let sample = boxes::child(data, b"mdat").map_or(&[][..], |mdat| mdat.body);
+        let Some(repaired) = repair::with_av1_configuration(&init.data, sample) else { return Ok(false) };
+        self.init = Some(Arc::new(Init::read(repaired.into())?));
+        self.unfinished = None;
+        Ok(true)
     }
 }
 

@@ -13,11 +13,11 @@ pub fn full(kind: &[u8; 4], version: u8, flags: u32, fields: &[u32]) -> Vec<u8> 
     boxed(kind, &body)
 }
 
+/// An AV1 sequence header: libaom, 320x240, 8 bits, 4:2:0.
+pub const AV1_HEADER: [u8; 14] = [0x0a, 0x0c, 0, 0, 0, 0x04, 0x3c, 0xff, 0xbf, 0x81, 0xb5, 0xf2, 0x00, 0x80];
+
 /// trak of a track; `handler` is `vide` or `soun`.
 pub fn trak(id: u32, handler: &[u8; 4], timescale: u32, extra: &[u8]) -> Vec<u8> {
-    let tkhd = full(b"tkhd", 0, 7, &[0, 0, id]);
-    let mdhd = full(b"mdhd", 0, 0, &[0, 0, timescale, 0]);
-    let hdlr = boxed(b"hdlr", &[&[0; 8][..], handler, &[0; 12]].concat());
     let entry = if handler == b"vide" {
         let mut body = vec![0; 78];
         body[24..28].copy_from_slice(&[1, 64, 0, 240]); // 320x240
@@ -26,9 +26,20 @@ pub fn trak(id: u32, handler: &[u8; 4], timescale: u32, extra: &[u8]) -> Vec<u8>
     } else {
         boxed(b"Opus", &[0; 28])
     };
-    let stsd = boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1][..], &entry].concat());
+    let trak = trak_of(id, handler, timescale, &entry);
+    // Behind tkhd.
+    let (tkhd, rest) = trak[8..].split_at(24);
+    boxed(b"trak", &[tkhd, extra, rest].concat())
+}
+
+/// trak of a track with that sample entry.
+pub fn trak_of(id: u32, handler: &[u8; 4], timescale: u32, entry: &[u8]) -> Vec<u8> {
+    let tkhd = full(b"tkhd", 0, 7, &[0, 0, id]);
+    let mdhd = full(b"mdhd", 0, 0, &[0, 0, timescale, 0]);
+    let hdlr = boxed(b"hdlr", &[&[0; 8][..], handler, &[0; 12]].concat());
+    let stsd = boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1][..], entry].concat());
     let minf = boxed(b"minf", &boxed(b"stbl", &stsd));
-    boxed(b"trak", &[tkhd, extra.to_vec(), boxed(b"mdia", &[mdhd, hdlr, minf].concat())].concat())
+    boxed(b"trak", &[tkhd, boxed(b"mdia", &[mdhd, hdlr, minf].concat())].concat())
 }
 
 /// ftyp and moov with a video track 1 (timescale 1000, samples of 40, non-sync by default) and, if wanted, a sound track 2

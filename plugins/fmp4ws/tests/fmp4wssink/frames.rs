@@ -1,70 +1,19 @@
 //! Encoded frames, without a muxer: each is a fragment at once, and other people's parsers decode every one of them at its
 //! right time.
 
-use crate::parsers::{File, Times, ffprobe, qtdemux};
+use crate::parsers::{File, ROUNDING_NS, Times, assert_same, ffprobe, media, pts0, qtdemux, stamps};
 use crate::pipeline::{CAMERA, Pipeline};
 use crate::viewer::{Received, Viewer, frames, keyframe};
 use gst::prelude::*;
-use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, channel};
 
-/// 90 kHz, once rounded when it is written and once when it is read; ffprobe prints microseconds.
-const ROUNDING_NS: u64 = 25_000;
-
-const PICTURES: &str =
+pub const PICTURES: &str =
     "videotestsrc pattern=ball num-buffers=60 ! video/x-raw,format=I420,width=320,height=240,framerate=25/1";
-
-/// Channel times of the buffers that go into a pad of the sink.
-fn stamps(pipeline: &Pipeline, pad: &str) -> Receiver<i64> {
-    let (send, stamps) = channel();
-    let sink = pipeline.sink();
-    let weak = sink.downgrade();
-    let pad = sink.static_pad(pad).expect("the sink has this pad");
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment comes before buffers");
-        let segment = segment.segment().downcast_ref::<gst::ClockTime>().expect("in time").clone();
-        let pts = info.buffer().expect("a buffer probe").pts().expect("frames have times");
-        let running_time = segment.to_running_time(pts).expect("frames are in the segment");
-        let base = weak.upgrade().and_then(|sink| sink.base_time()).expect("it plays");
-        let _ = send.send((base + running_time).nseconds().cast_signed());
-        gst::PadProbeReturn::Ok
-    });
-    stamps
-}
-
-/// What the sink says about media times.
-fn pts0(received: &[Received]) -> i64 {
-    let told = received.iter().rev().find_map(|received| match received {
-        Received::Json(value) if value["pts0"].is_i64() => Some(value),
-        _ => None,
-    });
-    let told = told.expect("a clock was told");
-    assert_eq!(told["exact"], Value::Bool(true));
-    told["pts0"].as_i64().expect("a number")
-}
-
-fn media(received: &[Received]) -> Vec<&[u8]> {
-    let media = received.iter().filter_map(|received| match received {
-        Received::Media(data) => Some(&data[..]),
-        _ => None,
-    });
-    media.collect()
-}
-
-#[track_caller]
-fn assert_same(name: &str, decoded: &[i64], pts0: i64, stamps: &[i64]) {
-    assert_eq!(decoded.len(), stamps.len(), "{name} decodes a wrong number of frames");
-    for (media_time, stamp) in decoded.iter().zip(stamps) {
-        let difference = (media_time + pts0).abs_diff(*stamp);
-        assert!(difference <= ROUNDING_NS, "{name}: {media_time} is wrong by {difference} ns");
-    }
-}
 
 /// Plays that source until it ends; everything is decoded by the others, at the times of the frames that went in.
 async fn every_frame_in_time(source: &str, codec: &str) -> Vec<Received> {
     let pipeline = Pipeline::ready(&format!("{source} ! fmp4wssink port=0"));
-    let stamps = stamps(&pipeline, "sink");
+    let stamps = stamps(&pipeline.sink(), "sink");
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     let received = viewer.rest().await;
@@ -131,7 +80,7 @@ async fn b_frames_without_decode_times_find_their_place() {
         info.buffer_mut().expect("a buffer probe").make_mut().set_dts(None);
         gst::PadProbeReturn::Ok
     });
-    let stamps = stamps(&pipeline, "sink");
+    let stamps = stamps(&pipeline.sink(), "sink");
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     let received = viewer.rest().await;
@@ -149,7 +98,7 @@ async fn picture_and_sound_in_time(encoder: &str, codec: &str, lossy: bool) {
         "{PICTURES} ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! fmp4wssink name=sink port=0 \
          {sound} ! {encoder} ! sink.audio"
     ));
-    let (pictures, sounds) = (stamps(&pipeline, "sink"), stamps(&pipeline, "audio"));
+    let (pictures, sounds) = (stamps(&pipeline.sink(), "sink"), stamps(&pipeline.sink(), "audio"));
     if lossy {
         let audio = pipeline.sink().static_pad("audio").expect("it was requested");
         let count = AtomicUsize::new(0);

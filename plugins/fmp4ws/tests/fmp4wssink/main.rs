@@ -8,6 +8,7 @@ mod go2rtc;
 mod hostile;
 mod http;
 mod input;
+mod muxers;
 mod parsers;
 mod pipeline;
 mod playing;

@@ -3,10 +3,15 @@
 use crate::pipeline::Pipeline;
 use crate::viewer::Received;
 use gst::prelude::*;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+
+/// 90 kHz, once rounded when it is written and once when it is read; ffprobe prints microseconds.
+pub const ROUNDING_NS: u64 = 25_000;
 
 /// What a viewer got, as a file.
 pub struct File {
@@ -78,4 +83,51 @@ pub fn qtdemux(file: &Path) -> Times {
     pipeline.wait_eos();
     let [video, audio] = times.lock().expect("nobody panics there").clone();
     Times { video, audio }
+}
+
+/// Channel times of the buffers that go into a pad of that element.
+pub fn stamps(element: &gst::Element, pad: &str) -> Receiver<i64> {
+    let (send, stamps) = channel();
+    let weak = element.downgrade();
+    let pad = element.static_pad(pad).expect("the element has this pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment comes before buffers");
+        let segment = segment.segment().downcast_ref::<gst::ClockTime>().expect("in time").clone();
+        let pts = info.buffer().expect("a buffer probe").pts().expect("frames have times");
+        let running_time = segment.to_running_time(pts).expect("frames are in the segment");
+        let base = weak.upgrade().and_then(|element| element.base_time()).expect("it plays");
+        let _ = send.send((base + running_time).nseconds().cast_signed());
+        gst::PadProbeReturn::Ok
+    });
+    stamps
+}
+
+/// What the sink says about media times.
+pub fn pts0(received: &[Received]) -> i64 {
+    let told = received.iter().rev().find_map(|received| match received {
+        Received::Json(value) if value["pts0"].is_i64() => Some(value),
+        _ => None,
+    });
+    let told = told.expect("a clock was told");
+    assert_eq!(told["exact"], Value::Bool(true));
+    told["pts0"].as_i64().expect("a number")
+}
+
+/// Init segments and fragments.
+pub fn media(received: &[Received]) -> Vec<&[u8]> {
+    let media = received.iter().filter_map(|received| match received {
+        Received::Media(data) => Some(&data[..]),
+        _ => None,
+    });
+    media.collect()
+}
+
+/// What was decoded are the frames that went in, at their times.
+#[track_caller]
+pub fn assert_same(name: &str, decoded: &[i64], pts0: i64, stamps: &[i64]) {
+    assert_eq!(decoded.len(), stamps.len(), "{name} decodes a wrong number of frames");
+    for (media_time, stamp) in decoded.iter().zip(stamps) {
+        let difference = (media_time + pts0).abs_diff(*stamp);
+        assert!(difference <= ROUNDING_NS, "{name}: {media_time} is wrong by {difference} ns");
+    }
 }

@@ -292,10 +292,10 @@ impl Sequence {
 mod tests {
     use super::*;
     use crate::mp4::codec::codec_string;
+    use crate::mp4::samples::AV1_HEADER as HEADER;
     use proptest::prelude::*;
 
-    /// libaom, 320x240, 8 bits, 4:2:0: a sequence header, and a frame that begins with a key frame's header.
-    const HEADER: [u8; 14] = [0x0a, 0x0c, 0, 0, 0, 0x04, 0x3c, 0xff, 0xbf, 0x81, 0xb5, 0xf2, 0x00, 0x80];
+    /// Frames that begin with the header of a key frame, and of another one.
     const KEY: [u8; 5] = [0x32, 0x03, 0x10, 0x00, 0x9f];
     const INTER: [u8; 5] = [0x32, 0x03, 0x30, 0x00, 0x9f];
     const DELIMITER: [u8; 2] = [0x12, 0];

@@ -59,6 +59,7 @@ impl Sample<'_> {
             shown: i64::try_from(self.decode).unwrap_or(i64::MAX).saturating_add(self.offset.into()),
             samples: 1,
             sync: self.sync,
+            data_at: Some(data_offset),
             tfdt_at: tfdt_at..tfdt_at + 8,
         };
         let keyframe = self.main && self.sync;

@@ -98,11 +98,20 @@ fn positions_are_made_to_count_from_the_moof() {
 
 #[test]
 fn a_child_that_cannot_be_read_does_not_lose_the_moov() {
+    let init_segment = init;
     let mut bytes = init(false);
     let at = bytes.windows(4).position(|window| window == b"avcC").expect("the sample has an avcC");
     bytes[at..at + 4].copy_from_slice(b"free");
     let (init, fragments) = parse_parts(&[bytes, fragment(1, 0, true, b"k")].concat());
     assert_eq!((init.codecs().as_str(), fragments.len()), ("avc1", 1));
+    // Whichever box it is: as long as one track is left, the stream goes on.
+    for kind in [b"tkhd", b"mdhd", b"hdlr", b"stsd", b"stbl", b"Opus", b"trex"] {
+        let mut bytes = init_segment(true);
+        let at = bytes.windows(4).rposition(|window| window == kind).expect("the sound has this box");
+        bytes[at..at + 4].copy_from_slice(b"free");
+        let (init, fragments) = parse_parts(&[bytes, fragment(1, 0, true, b"k")].concat());
+        assert!(init.codecs().starts_with("avc1.64001F") && fragments.len() == 1, "{}", init.codecs());
+    }
 }
 
 #[test]
@@ -148,6 +157,22 @@ fn the_first_sample_is_announced() {
     assert!(parser.at_first_sample());
     parser.push(&samples[..1], &mut outputs).expect("valid");
     assert!(!parser.at_first_sample());
+}
+
+#[test]
+fn the_run_that_comes_first_is_found_by_its_place() {
+    let traf = |track: u32, at: u32| {
+        let tfhd = full(b"tfhd", 0, 0x02_0000, &[track]);
+        boxed(b"traf", &[tfhd, full(b"tfdt", 0, 0, &[7]), full(b"trun", 0, 0x201, &[1, at, 1])].concat())
+    };
+    let first_track = |picture: u32, sound: u32| {
+        let moof = boxed(b"moof", &[traf(1, picture), traf(2, sound)].concat());
+        let (_, fragments) = parse_parts(&[init(true), moof, boxed(b"mdat", b"ps")].concat());
+        fragments[0].first_run().map(|run| run.track)
+    };
+    // moof has 8 bytes, each traf 64, mdat's header 8.
+    assert_eq!([first_track(144, 145), first_track(145, 144)], [Some(1), Some(2)]);
+    assert_eq!(first_track(99, 98), None);
 }
 
 #[test]
