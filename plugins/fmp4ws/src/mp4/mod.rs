@@ -19,6 +19,7 @@ mod boxes;
 mod codec;
 mod elementary;
 mod fragment;
+pub mod fuzz;
 mod init;
 mod muxer;
 mod parser;
