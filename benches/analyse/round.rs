@@ -12,8 +12,8 @@ use valkka_command::Frontend;
 use crate::cost;
 
 /// Backgrounds are learned, caches warm.
-const WARM_UP: Duration = Duration::from_secs(4);
-const MEASURED: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(6);
 
 /// By what the analysing process gets its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

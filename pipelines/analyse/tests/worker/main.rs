@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should take a moment. Generous: the machine may be busy with other tests.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Waits for a fact, and fails the test when it never comes.
 #[track_caller]
