@@ -1,0 +1,191 @@
+//! `valkka.toml` and the verbs that have to do with it: what is checked, what is written, what a change touches.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::stage::orchestrator::Orchestrator;
+use crate::stage::{Runtime, SOON, eventually};
+
+const LIVE: Duration = Duration::from_secs(90);
+
+/// Two test pictures that cost little, and nobody who looks at them.
+const CAMERAS: &str = r#"
+# The first stays as it is in every test.
+[analysis]
+enabled = false
+
+[cameras.stays]
+uri = "test:ball"
+values = { test-width = 64, test-height = 48, test-fps = 5 }
+
+[cameras.changes]
+uri = "test:smpte"
+values = { test-width = 64, test-height = 48, test-fps = 5 }
+"#;
+
+/// What a verb said, and its exit code.
+fn verb(runtime: &Runtime, arguments: &[&str]) -> (i32, String) {
+    let mut process = runtime.start(runtime.command("valkka").args(arguments));
+    let status = process.wait(LIVE);
+    (status.code().expect("no signal ended it"), format!("{}{}", process.output(), process.errors()))
+}
+
+fn pid(valkka: &Orchestrator, name: &str) -> u64 {
+    let running = || valkka.process(name)["pid"].as_u64();
+    eventually(&format!("{name} runs"), SOON, running)
+}
+
+#[test]
+fn what_init_writes_is_right_and_is_not_written_twice() {
+    let runtime = Runtime::new();
+    assert_eq!(verb(&runtime, &["init"]).0, 0);
+    let (code, said) = verb(&runtime, &["check"]);
+    assert_eq!((code, said.trim()), (0, "valkka.toml: 2 cameras, 5 processes"));
+    fs::write(runtime.path("valkka.toml"), "# mine").expect("the test's folder is writable");
+    let (code, said) = verb(&runtime, &["init"]);
+    assert!(code == 1 && said.contains("valkka.toml"), "{said}");
+    assert_eq!(fs::read_to_string(runtime.path("valkka.toml")).expect("it is there"), "# mine");
+}
+
+#[test]
+fn a_file_with_mistakes_starts_nothing_and_tells_all_of_them() {
+    let runtime = Runtime::new();
+    let text =
+        "[server]\nlisten = \"here\"\n[cameras.a]\nuri = \"rtsp://me:hush@cam/\"\nlatnecy = 3\ncodec = \"mjpeg\"\n";
+    fs::write(runtime.path("cameras.toml"), text).expect("the test's folder is writable");
+    for arguments in [&["check", "cameras.toml"][..], &["run", "cameras.toml"]] {
+        let (code, said) = verb(&runtime, arguments);
+        assert_eq!(code, 2, "{said}");
+        for part in [
+            "3 mistakes",
+            "cameras.toml:2:10: \"here\" is no address (server.listen)",
+            "cameras.toml:5:1: no such key (cameras.a.latnecy)",
+            "did you mean latency?",
+            "cameras.toml:6:9: \"mjpeg\" is not known here (cameras.a.codec)",
+            "allowed: \"h264\" or \"h265\"",
+        ] {
+            assert!(said.contains(part), "{part:?} is missing in\n{said}");
+        }
+        assert!(!said.contains("hush"), "{said}");
+    }
+    assert_eq!(runtime.files(), Vec::<String>::new());
+    assert_eq!(verb(&runtime, &["run"]).0, 2, "there is no valkka.toml");
+}
+
+#[test]
+fn the_schema_agrees_with_the_check() {
+    let runtime = Runtime::new();
+    let (_, schema) = verb(&runtime, &["schema"]);
+    let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
+    let schema = jsonschema::validator_for(&schema).expect("the schema is a schema");
+    let valid = |text: &str| {
+        let value: toml::Table = text.parse().expect("it is TOML");
+        schema.is_valid(&serde_json::to_value(value).expect("TOML becomes JSON"))
+    };
+    let checked = |text: &str| {
+        fs::write(runtime.path("one.toml"), text).expect("the test's folder is writable");
+        verb(&runtime, &["check", "one.toml"]).0 == 0
+    };
+    verb(&runtime, &["init", "example.toml"]);
+    let example = fs::read_to_string(runtime.path("example.toml")).expect("init has written it");
+    for right in [
+        example.as_str(),
+        CAMERAS,
+        "",
+        "[cameras.a]\nuri = \"test:ball\"\nanalysis = { fps = 3, parameters = { x = [1] } }",
+    ] {
+        assert!(valid(right) && checked(right), "{right}");
+    }
+    for wrong in [
+        "[cameras.a]\nuri = \"test:ball\"\nlatnecy = 5",
+        "[cameras.a]\nuri = 5",
+        "[cameras.A]\nuri = \"test:ball\"",
+        "[cameras.a]\nuri = \"test:ball\"\nlatency = -1",
+        "[cameras.a]\nuri = \"test:ball\"\ncodec = \"mjpeg\"",
+        "[cameras.a]\nuri = \"test:ball\"\nrecord = \"yes\"",
+        "[recording]\nsegment = \"ten minutes\"",
+        "[workers.a]\ncommand = \"program\"",
+        "[analysis]\nparameters = 5",
+        "limits = 3",
+    ] {
+        assert!(!valid(wrong) && !checked(wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn a_reload_touches_only_what_has_changed() {
+    let runtime = Runtime::new();
+    let file = runtime.path("valkka.toml");
+    fs::write(&file, CAMERAS).expect("the test's folder is writable");
+    let valkka = Orchestrator::start(&runtime, &["run"]);
+    valkka.live(LIVE);
+    let before = (pid(&valkka, "stays.capture"), pid(&valkka, "stays.web"), pid(&valkka, "changes.web"));
+    let capture = pid(&valkka, "changes.capture");
+
+    let comes = "[cameras.comes]\nuri = \"test:snow\"\nvalues = { test-width = 64, test-height = 48, test-fps = 5 }\n";
+    fs::write(&file, CAMERAS.replace("test:smpte", "test:ball") + comes).expect("the test's folder is writable");
+    let (code, said) = verb(&runtime, &["reload"]);
+    assert_eq!((code, said.as_str()), (0, "added: comes\nchanged: changes\n"));
+    valkka.live(LIVE);
+    assert_eq!((pid(&valkka, "stays.capture"), pid(&valkka, "stays.web"), pid(&valkka, "changes.web")), before);
+    assert_ne!(pid(&valkka, "changes.capture"), capture);
+
+    // With mistakes in it, nothing changes.
+    fs::write(&file, "[cameras.stays]\nuri = 5\n").expect("the test's folder is writable");
+    let (code, said) = verb(&runtime, &["reload"]);
+    assert!(code == 2 && said.contains("valkka.toml:2:7"), "{code} {said}");
+    assert_eq!(pid(&valkka, "stays.capture"), before.0);
+
+    // As a service manager asks for it.
+    fs::write(&file, "").expect("the test's folder is writable");
+    valkka.process.signal(nix::sys::signal::Signal::SIGHUP);
+    let empty = || valkka.status()["processes"].as_array().is_some_and(Vec::is_empty).then_some(());
+    eventually("all cameras are gone", LIVE, empty);
+}
+
+#[test]
+fn forty_cameras_come_and_go_and_leave_nothing() {
+    const COUNT: usize = 40;
+    let runtime = Runtime::new();
+    fs::write(runtime.path("valkka.toml"), "[analysis]\nenabled = false\n").expect("the test's folder is writable");
+    let mut valkka = Orchestrator::start(&runtime, &["run"]);
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", valkka.process.pid())).expect("it runs").count();
+    let before = descriptors();
+    let small = ["--value", "test-width=64", "--value", "test-height=48", "--value", "test-fps=2", "--no-wait"];
+    for number in 0..COUNT {
+        let camera = format!("c{number}=test:ball");
+        let (code, said) = verb(&runtime, &[&["camera", "add", &camera], &small[..]].concat());
+        assert_eq!(code, 0, "{said}");
+    }
+    let some_live = || {
+        let status = valkka.status();
+        let cameras = status["cameras"].as_array().expect("a status has cameras");
+        assert_eq!(cameras.len(), COUNT);
+        (cameras.iter().filter(|camera| camera["state"] == "live").count() == COUNT).then_some(())
+    };
+    eventually("all of them are live", Duration::from_secs(300), some_live);
+    for number in 0..COUNT {
+        let (code, said) = verb(&runtime, &["camera", "remove", &format!("c{number}")]);
+        assert_eq!(code, 0, "{said}");
+    }
+    let status = valkka.status();
+    assert_eq!(status["cameras"], serde_json::json!([]));
+    assert_eq!(status["processes"], serde_json::json!([]));
+    assert_eq!(fs::read_to_string(runtime.path("valkka.toml")).expect("it is there"), "[analysis]\nenabled = false\n");
+    let mut left: Vec<_> = fs::read_dir(&valkka.channels).expect("the run has a folder").flatten().collect();
+    left.retain(|entry| !["run.lock", "valkka.sock"].contains(&entry.file_name().to_string_lossy().as_ref()));
+    assert!(left.is_empty(), "{left:?}");
+    let children = format!("/proc/{}/task", valkka.process.pid());
+    for thread in fs::read_dir(children).expect("it runs").flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        assert_eq!(children, "", "processes are left");
+    }
+    // Connections of the test itself may be closing still.
+    let closed = || (descriptors() <= before + 2).then_some(());
+    eventually("descriptors are given back", SOON, closed);
+    valkka.process.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(valkka.process.wait(SOON).success());
+    assert!(!valkka.channels.exists());
+}
