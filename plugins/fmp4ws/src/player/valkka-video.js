@@ -286,7 +286,7 @@ export class ValkkaVideo extends HTMLElement {
         this.#clock.tell(message);
         break;
       case "drop":
-        this.#counters.droppedByServer += message.frames;
+        this.#counters.droppedByServer += message.frames ?? 0;
         break;
       case "stats":
         if (typeof message.echo === "number") this.#clock.compare(message.utc, performance.now() / 1000 - message.echo);
@@ -297,7 +297,7 @@ export class ValkkaVideo extends HTMLElement {
         this.#enter("ended");
         break;
       case "error":
-        this.#enter("error", message.value);
+        this.#enter("error", String(message.value ?? ""));
         break;
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
@@ -379,10 +379,12 @@ export class ValkkaVideo extends HTMLElement {
       if (at !== undefined) this.#playback.presented(mediaTime, at / 1000);
       this.#show({ mediaTime, width: video.videoWidth, height: video.videoHeight });
     };
-    if (video.requestVideoFrameCallback === undefined) {
-      video.addEventListener("timeupdate", () => shown(video.currentTime));
-      return;
-    }
+    const tells = video.requestVideoFrameCallback !== undefined;
+    // Sound alone has no pictures, and some browsers do not tell of them.
+    video.addEventListener("timeupdate", () => {
+      if (!tells || this.#stream?.main.kind === "audio") shown(video.currentTime);
+    });
+    if (!tells) return;
     const next = (_now, { mediaTime, presentationTime }) => {
       video.requestVideoFrameCallback(next);
       shown(mediaTime, presentationTime);

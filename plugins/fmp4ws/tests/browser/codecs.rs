@@ -1,6 +1,7 @@
 //! Streams of each kind, in each way of playing: the pictures that are seen are those that the player says they are.
 
 use crate::page::{Page, Seen};
+use crate::pipeline::Pipeline;
 use crate::scene::{Camera, scene};
 
 /// Frames that the sink wraps itself.
@@ -114,4 +115,14 @@ fn h264_frames_with_opus_play() {
 fn av1_frames_play() {
     let av1 = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=25 lag-in-frames=0 ! av1parse";
     play(&format!("{} ! {av1} ! {SINK}", scene(320, 240)), 0.0);
+}
+
+#[test]
+fn sound_alone_plays() {
+    let pipeline = Pipeline::null(&format!("{TONE} ! avenc_aac ! aacparse ! {MUX} ! {SINK}"));
+    pipeline.play();
+    let page = Page::open(pipeline.port());
+    page.watch("auto");
+    page.until("return player.state === 'playing' && player.video.webkitAudioDecodedByteCount > 5000");
+    assert_eq!(page.ask("return player.stats.mode"), "mse");
 }

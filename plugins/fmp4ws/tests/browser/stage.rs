@@ -18,7 +18,7 @@ pub use browser::Browser;
 use process::Process;
 
 /// Whatever takes longer has failed. Generous: the machine may be busy with other tests.
-pub const SOON: Duration = Duration::from_secs(40);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// One test's folder.
 pub struct Runtime(TempDir);
