@@ -107,6 +107,7 @@ impl Session {
         let socket =
             web::server::ControlSocket::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
         let mut serving = JoinSet::new();
+        serving.spawn(web::usage::measure(board.clone(), ending.subscribe()));
         let socket = web::server::Entrance::Socket(socket);
         serving.spawn(web::server::serve(socket, web::on_socket(app.clone()), ending.subscribe()));
         let port = web::server::Entrance::Port(listener, tls);

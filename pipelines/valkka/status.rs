@@ -4,7 +4,7 @@
 //! here is masked already.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +18,7 @@ use crate::{
     camera::Camera,
     health::{Health, State, Verdict},
     process::{Kind, Spec},
-    web::control::LogLine,
+    web::{control::LogLine, usage::Usage},
 };
 
 /// A page that is further behind than this loses events, and gets the whole status instead.
@@ -65,6 +65,10 @@ pub struct ProcessStatus {
     /// Why it was started again the last time.
     pub reason: Option<String>,
     pub restarts: u64,
+    /// Of one processor, lately.
+    pub cpu_percent: Option<f64>,
+    /// Memory; what processes share is counted to each in part.
+    pub pss_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -193,12 +197,28 @@ impl Board {
             since: unix_now(),
             reason: None,
             restarts: 0,
+            cpu_percent: None,
+            pss_bytes: None,
         });
     }
 
     pub fn remove_process(&self, name: &str) {
         self.lock().processes.retain(|process| process.name != name);
         self.tell_status();
+    }
+
+    /// Those that run.
+    pub fn pids(&self) -> Vec<u32> {
+        self.lock().processes.iter().filter_map(|process| process.pid).collect()
+    }
+
+    /// What they take of the machine.
+    pub fn measured(&self, usages: &HashMap<u32, Usage>) {
+        for process in &mut self.lock().processes {
+            let usage = process.pid.and_then(|pid| usages.get(&pid));
+            process.cpu_percent = usage.and_then(|usage| usage.cpu_percent);
+            process.pss_bytes = usage.map(|usage| usage.pss_bytes);
+        }
     }
 
     pub fn process_runs(&self, name: &str, pid: u32) {

@@ -28,6 +28,12 @@ pub async fn add(State(app): State<App>, JsonBody(camera): JsonBody<Map<String, 
     Ok((StatusCode::CREATED, location, Json(camera)).into_response())
 }
 
+/// `camera1`, or the next number that is free.
+fn free_name(cameras: &[Map<String, Value>]) -> String {
+    let taken = |name: &String| cameras.iter().any(|camera| camera.get("name") == Some(&json!(name)));
+    (1..).map(|number| format!("camera{number}")).find(|name| !taken(name)).expect("there are numbers enough")
+}
+
 /// One camera as it is configured.
 pub async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Map<String, Value>>, Problem> {
     let found = app.control.cameras().into_iter().find(|camera| camera.get("name") == Some(&json!(name)));
@@ -79,6 +85,13 @@ mod tests {
 
     fn zone(name: &str, points: &[[f64; 2]]) -> Zone {
         Zone { name: name.into(), points: points.to_vec() }
+    }
+
+    #[test]
+    fn who_gives_no_name_gets_the_next_number() {
+        let camera = |name: &str| Map::from_iter([("name".to_owned(), json!(name))]);
+        assert_eq!(free_name(&[]), "camera1");
+        assert_eq!(free_name(&[camera("camera1"), camera("lobby"), camera("camera3")]), "camera2");
     }
 
     #[test]

@@ -99,9 +99,11 @@ fn processes(registry: &mut Registry, status: &Status) {
         let labels = Process { process: process.name.clone(), camera: process.camera.clone().unwrap_or_default() };
         up.get_or_create(&labels).set(i64::from(process.state == ProcessState::Running));
         restarts.get_or_create(&labels).inc_by(process.restarts);
-        if let Some(usage) = process.pid.and_then(usage::of) {
-            cpu.get_or_create(&labels).inc_by(usage.cpu_seconds);
-            memory.get_or_create(&labels).set(usage.pss_bytes.try_into().unwrap_or(i64::MAX));
+        if let Some(seconds) = process.pid.and_then(usage::cpu_seconds) {
+            cpu.get_or_create(&labels).inc_by(seconds);
+        }
+        if let Some(bytes) = process.pss_bytes {
+            memory.get_or_create(&labels).set(bytes.try_into().unwrap_or(i64::MAX));
         }
     }
 }

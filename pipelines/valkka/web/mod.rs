@@ -29,7 +29,7 @@ mod snapshot;
 pub mod tls;
 mod tunnel;
 pub mod unix_http;
-mod usage;
+pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
