@@ -21,7 +21,13 @@ pub async fn list(State(app): State<App>) -> Json<Value> {
 }
 
 /// Adds a camera and starts it.
-pub async fn add(State(app): State<App>, JsonBody(camera): JsonBody<Map<String, Value>>) -> Result<Response, Problem> {
+pub async fn add(
+    State(app): State<App>,
+    JsonBody(mut camera): JsonBody<Map<String, Value>>,
+) -> Result<Response, Problem> {
+    if camera.get("name").is_none_or(|name| name.is_null() || name == "") {
+        camera.insert("name".into(), free_name(&app.control.cameras()).into());
+    }
     let camera = app.control.add_camera(camera).await?;
     let name = camera.get("name").and_then(Value::as_str).unwrap_or_default();
     let location = [(header::LOCATION, format!("/api/cameras/{name}"))];
