@@ -12,6 +12,7 @@ mod muxers;
 mod parsers;
 mod pipeline;
 mod playing;
+mod readme;
 mod serving;
 mod slow;
 mod time;
