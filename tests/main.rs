@@ -18,6 +18,7 @@ mod pipeline;
 mod refusal;
 mod stop;
 mod stream;
+mod supervision;
 mod templates;
 mod transfer;
 mod verbs;

@@ -10,6 +10,7 @@ use crate::{
     camera::{self, Camera as CameraToRun},
     config::{self, Config, Secret, Tls},
     pipeline::Origin,
+    process::exec::Preparation,
 };
 
 /// Camera pipelines as processes: spawned, supervised, and live on one web page.
@@ -75,8 +76,8 @@ pub enum Command {
     /// Become PROGRAM, bound to the life of the process PARENT
     #[command(hide = true)]
     Exec {
-        #[arg(long)]
-        parent: i32,
+        #[command(flatten)]
+        preparation: Preparation,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -107,7 +108,8 @@ Exit codes:
   2  wrong usage, or a configuration with mistakes
   3  no orchestrator is running
   4  there is no such camera, process, command or template
-  5  something that is needed is not installed";
+  5  something that is needed is not installed
+  6  a pipeline description that cannot be run";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -495,7 +497,9 @@ mod tests {
     #[test]
     fn what_follows_two_dashes_belongs_to_the_program() {
         let cli = Cli::try_parse_from(["valkka", "exec", "--parent", "7", "--", "gst-launch-1.0", "-v", "--help"]);
-        let Command::Exec { parent: 7, command } = cli.unwrap().command else { panic!("it is exec") };
+        let Command::Exec { preparation: Preparation { parent: 7, .. }, command } = cli.unwrap().command else {
+            panic!("it is exec")
+        };
         assert_eq!(command, ["gst-launch-1.0", "-v", "--help"]);
     }
 }

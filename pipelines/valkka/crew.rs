@@ -14,25 +14,35 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::{info, warn};
+use valkka_command::CallError;
 
 use crate::{
     camera::Camera,
-    config::Config,
-    plan::{Change, Plan, Planned, Run, recording_folder},
-    process::{Kind, LineReader, Spec},
+    config::{Config, Runner},
+    plan::{ANALYSER, Attachment, Change, Plan, Planned, Run, recording_folder},
+    process::{
+        Kind, LineReader, Setup, Spec,
+        exec::OURSELVES,
+        hooks::{Hook, Hooks},
+        sandbox::Sandbox,
+    },
     requirements::{self, GST_LAUNCH},
     status::Board,
-    supervisor::Supervisor,
+    supervisor::{Supervisor, Unreached},
     web::control::Changes,
 };
 
 /// Cameras as everybody may see them, for those who cannot wait until a change is done.
 pub type Configured = Arc<Mutex<Vec<Map<String, Value>>>>;
+
+/// An analyser may have to load a model.
+const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 
 /// The processes of a run, and the configuration that they come from.
 pub struct Crew {
@@ -46,6 +56,8 @@ pub struct Crew {
     /// Elements that have been looked for and found: looking takes a process and a moment.
     present: BTreeSet<String>,
     configured: Configured,
+    /// The analyser is told of its cameras whenever it starts.
+    analyser: Hooks,
 }
 
 impl Crew {
@@ -58,6 +70,7 @@ impl Crew {
             plan: Plan::default(),
             present: BTreeSet::new(),
             configured,
+            analyser: Hooks::default(),
         }
     }
 
@@ -77,6 +90,7 @@ impl Crew {
         let changes = tell(&change, &plan);
         *self.configured.lock().expect("nothing panics under this lock") =
             next.cameras.iter().map(Camera::shown).collect();
+        self.analyser.set_start(plan.attachments.values().map(attach).collect());
         (self.config, self.plan) = (next, plan);
         self.carry_out(change).await;
         Ok(changes)
@@ -119,6 +133,23 @@ impl Crew {
         for planned in change.start {
             self.start_planned(planned);
         }
+        let detach = |camera: String| Hook { command: "detach".to_owned(), params: json!({ "camera": camera }) };
+        self.tell_analyser(change.detach.into_iter().map(detach).chain(change.attach.iter().map(attach)).collect());
+    }
+
+    /// Has an analyser that runs already do this, in this order. Making a detector may take its time.
+    fn tell_analyser(&self, hooks: Vec<Hook>) {
+        let reach = self.supervisor.reach();
+        tokio::spawn(async move {
+            for Hook { command, params } in hooks {
+                match reach.call(ANALYSER, &command, &params, ATTACH_LIMIT).await {
+                    Ok(_) => {}
+                    // It is told when it starts.
+                    Err(Unreached::Unknown(_) | Unreached::NotNow(_) | Unreached::Failed(_, CallError::Gone(_))) => {}
+                    Err(error) => warn!("{command} {}: {error}", params["camera"]),
+                }
+            }
+        });
     }
 
     fn start_planned(&mut self, planned: Planned) {
@@ -129,9 +160,26 @@ impl Crew {
 
     /// What the supervisor has to know; `None` if the program is not there.
     fn spec(&self, planned: Planned) -> Option<Spec> {
+        let mut setup = Setup { limit: planned.limit, ..Setup::default() };
+        if planned.kind == Kind::Analyse {
+            setup.hooks = self.analyser.clone();
+        }
         let (program, args) = match planned.run {
-            Run::Pipeline { description, .. } => {
-                (PathBuf::from(GST_LAUNCH), std::iter::once("--no-position".to_owned()).chain(description).collect())
+            Run::Pipeline { description, runner, sandboxed } => {
+                let writes_files = planned.kind == Kind::Record;
+                setup.sandbox = sandboxed.then(|| Sandbox::of_description(&description, writes_files));
+                match runner {
+                    Runner::Valkka => {
+                        // Woken by the first who watches.
+                        setup.rests = planned.kind == Kind::Web;
+                        setup.description = Some(description);
+                        (OURSELVES.into(), Vec::new())
+                    }
+                    Runner::GstLaunch => {
+                        let args = std::iter::once("--no-position".to_owned()).chain(description).collect();
+                        (PathBuf::from(GST_LAUNCH), args)
+                    }
+                }
             }
             Run::Program { program, args } if program == "valkka" => {
                 (std::env::current_exe().unwrap_or_else(|_| program.into()), args)
@@ -157,6 +205,7 @@ impl Crew {
             args,
             env: Vec::new(),
             on_line,
+            setup,
             may_end: planned.may_end,
         })
     }
@@ -171,6 +220,10 @@ impl Crew {
     pub async fn stop(&mut self) {
         self.supervisor.stop_all().await;
     }
+}
+
+fn attach(of: &Attachment) -> Hook {
+    Hook { command: "attach".to_owned(), params: of.params() }
 }
 
 /// In names of cameras.

@@ -8,7 +8,7 @@ use crate::{
     camera::{self, Camera, Source},
     cli,
     config::Analysis,
-    process::{Kind, Spec},
+    process::{Kind, Setup, Spec},
     requirements,
     rtsp_server::{self, Pretended, View},
     run::Session,
@@ -72,6 +72,7 @@ fn server(names: &[String], videos: &[impl AsRef<Path>], port_file: &Path) -> Re
         args,
         env: Vec::new(),
         on_line: None,
+        setup: Setup::default(),
         may_end: false,
     })
 }

@@ -1,25 +1,48 @@
 //! Where requests of the API arrive, and what becomes of them.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::{
+    net::UnixStream,
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use tracing::warn;
+use valkka_command::CallError;
 
 use crate::{
     config::{Config, edit},
     crew::{Configured, Crew},
+    demand::Viewers,
+    runtime_dir,
     status::Board,
+    supervisor::{Reach, Unreached},
     web::control::{Answer, Changes, Control, LogLine, Refusal, Watching, Zone},
 };
 
 /// Gets a process's name and the reason, and says whether there is such a process.
 pub type Restart = Box<dyn Fn(&str, String) -> bool + Send + Sync>;
 
+/// A command that takes longer is not waited for.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whoever watches waits no longer for a process that rested.
+const WAKE_LIMIT: Duration = Duration::from_secs(15);
+
 /// [`Control`] for a run.
 pub struct Desk {
     board: Arc<Board>,
     restart: Restart,
+    reach: Reach,
+    viewers: Viewers,
+    /// The run's folder.
+    runtime: PathBuf,
     /// One change at a time.
     crew: Arc<Mutex<Crew>>,
     /// The cameras as they are configured, also while one changes.
@@ -31,9 +54,12 @@ impl Desk {
         board: Arc<Board>,
         crew: Arc<Mutex<Crew>>,
         configured: Configured,
-        restart: impl Fn(&str, String) -> bool + Send + Sync + 'static,
+        reach: Reach,
+        runtime: PathBuf,
     ) -> Self {
-        Self { board, restart: Box::new(restart), crew, configured }
+        let by_reach = reach.clone();
+        let restart = Box::new(move |name: &str, reason| by_reach.restart(name, reason));
+        Self { board, restart, viewers: Viewers::new(reach.clone()), reach, runtime, crew, configured }
     }
 }
 
@@ -124,16 +150,40 @@ impl Control for Desk {
         Box::pin(async move { known.then_some(()).ok_or_else(unknown) })
     }
 
-    fn call<'a>(&'a self, process: &'a str, command: &'a str, _: Value) -> Answer<'a, Value> {
-        let message = format!("{process} is a plain pipeline, and takes no command {command}");
-        Box::pin(async move { Err(Refusal::Unknown(message)) })
+    fn call<'a>(&'a self, process: &'a str, command: &'a str, params: Value) -> Answer<'a, Value> {
+        let reach = self.reach.clone();
+        Box::pin(async move {
+            reach.call(process, command, &params, CALL_LIMIT).await.map_err(|unreached| {
+                let said = unreached.to_string();
+                match unreached {
+                    Unreached::Unknown(_) => Refusal::Unknown(said),
+                    Unreached::NotNow(_) => Refusal::NotNow(said),
+                    Unreached::Failed(_, CallError::TimedOut { .. }) => Refusal::TooLate(said),
+                    Unreached::Failed(_, _) => Refusal::Failed(said),
+                }
+            })
+        })
     }
 
     fn logs(&self, process: Option<&str>, count: usize) -> Vec<LogLine> {
         self.board.logs(process, count)
     }
 
-    fn watch<'a>(&'a self, _: &'a str) -> Answer<'a, Watching> {
-        Box::pin(async { Ok(Box::new(()) as Watching) })
+    fn watch<'a>(&'a self, camera: &'a str) -> Answer<'a, Watching> {
+        Box::pin(async move {
+            let viewer = timeout(WAKE_LIMIT, async {
+                let viewer = self.viewers.watch(&format!("{camera}.web")).await;
+                // It answers commands before its socket is there.
+                let socket = runtime_dir::web_socket(&self.runtime, camera);
+                while UnixStream::connect(&socket).await.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                viewer
+            });
+            match viewer.await {
+                Ok(viewer) => Ok(Box::new(viewer) as Watching),
+                Err(_) => Err(Refusal::NotNow(format!("{camera}.web does not start in time"))),
+            }
+        })
     }
 }

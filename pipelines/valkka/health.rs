@@ -10,8 +10,8 @@
 //!     └────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The orchestrator touches no frame. That frames flow it knows from those who read them: the analyser says each
-//! frame's number and time, the web process counts the frames of each stream that it serves.
+//! The orchestrator touches no frame. That frames flow it knows from the capture process, which counts them, and from those who
+//! read them: the analyser says each frame's number and time, the web process counts what it serves.
 
 use std::{
     collections::VecDeque,
@@ -20,10 +20,14 @@ use std::{
 
 use serde::Serialize;
 
+use crate::mask::mask;
+
 /// Without a frame for so long, a live camera has stalled.
 const STALL: Duration = Duration::from_secs(3);
 /// A capture process that brings no frame for so long is started again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// So long after a failure frames may come that were read before it.
+const ECHO: Duration = Duration::from_millis(500);
 /// The frame rate is a mean over so long.
 const RATE_WINDOW: Duration = Duration::from_secs(4);
 
@@ -58,7 +62,10 @@ pub struct Health {
     /// Since when it has had time to bring a frame.
     tried_since: Option<Instant>,
     last_frame: Option<Instant>,
-    /// Frames seen by the web process and by the analyser. The first sees all of them, but is not always there.
+    deaf_until: Option<Instant>,
+    /// Frames seen by the capture process, by the web process and by the analyser. The first sees all of them, but a
+    /// plain gst-launch-1.0 does not count; the others are not always there.
+    captured: Meter,
     served: Meter,
     analysed: Meter,
 }
@@ -71,6 +78,8 @@ impl Health {
             capturing: false,
             tried_since: None,
             last_frame: None,
+            deaf_until: None,
+            captured: Meter::default(),
             served: Meter::default(),
             analysed: Meter::default(),
         }
@@ -97,6 +106,15 @@ impl Health {
         }
     }
 
+    /// The capture process runs, but its source has failed, and is asked again by itself.
+    pub fn reconnects(&mut self, reason: &str, now: Instant) {
+        if self.capturing {
+            (self.state, self.reason, self.tried_since) = (State::Lost, Some(mask(reason)), Some(now));
+            // Frames that are under way are older than the failure.
+            self.deaf_until = Some(now + ECHO);
+        }
+    }
+
     /// The analyser has seen a frame.
     pub fn analysed(&mut self, now: Instant) {
         self.analysed.total += 1;
@@ -111,9 +129,19 @@ impl Health {
         self.served.total = total;
     }
 
+    /// The capture process has seen so many frames of the camera since it was started.
+    pub fn captured(&mut self, now: Instant, total: u64) {
+        if total > self.captured.total {
+            self.frame(now);
+        }
+        self.captured.total = total;
+        // When it is told, not when somebody looks: it is told about once a second, as the others are asked.
+        self.captured.sample(now);
+    }
+
     fn frame(&mut self, now: Instant) {
-        // What was on its way when the capture process ended brings no camera back.
-        if !self.capturing {
+        // What was on its way when the capture process or its source ended brings no camera back.
+        if !self.capturing || self.deaf_until.is_some_and(|until| now < until) {
             return;
         }
         self.last_frame = Some(now);
@@ -140,7 +168,11 @@ impl Health {
 
     /// Frames a second; 0 when none come.
     pub fn fps(&self) -> f64 {
-        if self.state != State::Live { 0.0 } else { self.served.rate().max(self.analysed.rate()) }
+        if self.state != State::Live {
+            0.0
+        } else {
+            self.captured.rate().max(self.served.rate()).max(self.analysed.rate())
+        }
     }
 
     /// When the newest frame was seen.
@@ -215,6 +247,21 @@ mod tests {
         health.tick(start + SECOND);
         assert_eq!(health.state(), State::Lost);
         health.analysed(start + SECOND * 2);
+        assert_eq!(health.state(), State::Live);
+    }
+
+    #[test]
+    fn a_camera_that_is_asked_again_is_lost_until_frames_come() {
+        let start = Instant::now();
+        let mut health = running(start);
+        health.analysed(start);
+        health.reconnects("the camera at rtsp://u:p@cam/ is gone", start + SECOND);
+        assert_eq!((health.state(), health.reason()), (State::Lost, Some("the camera at rtsp://***@cam/ is gone")));
+        health.analysed(start + SECOND);
+        assert_eq!(health.state(), State::Lost);
+        // Each attempt has its own patience.
+        assert_eq!(health.tick(start + SECOND + PATIENCE), Verdict::Fine);
+        health.analysed(start + SECOND * 5);
         assert_eq!(health.state(), State::Live);
     }
 

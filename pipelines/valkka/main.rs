@@ -7,6 +7,7 @@ mod camera;
 mod cli;
 mod config;
 mod crew;
+mod demand;
 mod demo;
 mod desk;
 mod health;
@@ -66,9 +67,9 @@ fn dispatch(command: Command, run: Option<&str>) -> Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "valkka", &mut std::io::stdout());
             Ok(())
         }
-        Command::Exec { parent, command } => {
+        Command::Exec { preparation, command } => {
             let (program, args) = command.split_first().expect("clap requires one");
-            Err(process::exec::exec(parent, program, args)).with_context(|| program.display().to_string())
+            Err(process::exec::exec(preparation, program, args)).with_context(|| program.display().to_string())
         }
         Command::RtspServer(options) => demo::serve(&options),
     }

@@ -285,8 +285,8 @@ impl Planner<'_> {
         if self.plan.attachments.is_empty() {
             return;
         }
-        let attach = self.plan.attachments.values().flat_map(|of| ["--attach".to_owned(), of.params().to_string()]);
-        let run = Run::Program { program: self.config.analyser.program.clone(), args: attach.collect() };
+        // It is told of its cameras by commands: one that comes or goes is no reason to start it again.
+        let run = Run::Program { program: self.config.analyser.program.clone(), args: Vec::new() };
         self.add(ANALYSER.to_owned(), None, Kind::Analyse, run, false);
     }
 

@@ -32,6 +32,7 @@ use crate::{
     camera::Source,
     config::{self, Config},
     crew::{Configured, Crew},
+    demand,
     desk::{Desk, Restart},
     mask,
     plan::Plan,
@@ -39,7 +40,7 @@ use crate::{
     recording, requirements,
     runtime_dir::{self, RuntimeDir},
     status::Board,
-    supervisor::Supervisor,
+    supervisor::{Reach, Supervisor},
     watch::watch,
     web::{
         self,
@@ -71,6 +72,7 @@ pub struct Session {
     pub board: Arc<Board>,
     crew: Arc<Mutex<Crew>>,
     desk: Arc<Desk>,
+    reach: Reach,
     hurry: Box<dyn Fn() + Send + Sync>,
     restart: Restart,
     signals: Signals,
@@ -96,11 +98,12 @@ impl Session {
         let photographer = web::Photographer::new(spawner.clone(), runtime.path().to_owned());
         let supervisor = Supervisor::new(spawner, board.clone());
         let (hurry, restart) = (Box::new(supervisor.hurry()), Box::new(supervisor.restarter()));
-        let restarter = supervisor.restarter();
+        let reach = supervisor.reach();
         let configured = Configured::default();
         let crew = Crew::new(board.clone(), supervisor, runtime.path().to_owned(), configured.clone());
         let crew = Arc::new(Mutex::new(crew));
-        let desk = Arc::new(Desk::new(board.clone(), crew.clone(), configured, restarter));
+        let folder = runtime.path().to_owned();
+        let desk = Arc::new(Desk::new(board.clone(), crew.clone(), configured, reach.clone(), folder));
         let ending = watch::Sender::new(false);
         let app = web::App::new(board.clone(), desk.clone(), photographer, web_socket_of(&runtime), ending.subscribe());
         let path = runtime.path().join(web::CONTROL_SOCKET);
@@ -113,7 +116,22 @@ impl Session {
         let port = web::server::Entrance::Port(listener, tls);
         serving.spawn(web::server::serve(port, web::on_port(app, access), ending.subscribe()));
         let (guarded, url) = (server.token.is_some(), format!("{scheme}://{address}/"));
-        Ok(Self { runtime, board, crew, desk, hurry, restart, signals, open, guarded, url, address, ending, serving })
+        Ok(Self {
+            runtime,
+            board,
+            crew,
+            desk,
+            reach,
+            hurry,
+            restart,
+            signals,
+            open,
+            guarded,
+            url,
+            address,
+            ending,
+            serving,
+        })
     }
 
     /// Starts processes by `start`, says where the page is, and lives until it is told to end. Stops everything in
@@ -150,6 +168,7 @@ impl Session {
             () = end => Ok(()),
             () = reload_at(reload, &self.desk) => Ok(()),
             () = prune_recordings(&self.crew) => Ok(()),
+            () = demand::attend(self.board.clone(), self.reach.clone()) => Ok(()),
             () = watch(self.board.clone(), web_socket_of(&self.runtime), restart) => Ok(()),
             ended = self.serving.join_next() => bail!("the web server has failed: {ended:?}"),
         }

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tracing::{info, warn};
+use valkka_command::Event;
 
 use crate::{
     camera::Camera,
+    demand::Flow,
     health::{Health, State, Verdict},
     process::{Kind, Spec},
     web::{control::LogLine, usage::Usage},
@@ -31,6 +33,21 @@ const LINES_KEPT: usize = 4096;
 pub struct Status {
     pub cameras: Vec<CameraStatus>,
     pub processes: Vec<ProcessStatus>,
+    pub channels: Vec<ChannelStatus>,
+}
+
+/// What is published for whoever wants to read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelStatus {
+    pub name: String,
+    pub camera: Option<String>,
+    /// The process that writes it.
+    pub process: String,
+    /// Frames since that was started.
+    pub frames: u64,
+    pub readers: u32,
+    /// Nothing is published, because nobody reads.
+    pub resting: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +95,10 @@ pub enum ProcessState {
     Running,
     /// Has ended, and is started again after a pause.
     Waiting,
+    /// Is not needed at the moment.
+    Resting,
+    /// Has ended too often, and is not started again before somebody says so.
+    Failed,
     Stopping,
     Stopped,
 }
@@ -103,11 +124,21 @@ struct TrackedObject<'a> {
     camera: &'a str,
 }
 
+/// Why a source is asked again, as a pipeline tells it.
+#[derive(Debug, Deserialize)]
+struct Reconnect {
+    reason: String,
+}
+
+/// A process's name, and what it has told.
+pub type Told = (Arc<str>, Arc<Event>);
+
 /// Everything that is known, and those who want to know.
 #[derive(Debug)]
 pub struct Board {
     known: Mutex<Known>,
     events: broadcast::Sender<Arc<str>>,
+    told: broadcast::Sender<Told>,
     logs: Mutex<VecDeque<LogLine>>,
 }
 
@@ -115,11 +146,17 @@ pub struct Board {
 struct Known {
     cameras: Vec<CameraEntry>,
     processes: Vec<ProcessStatus>,
+    channels: Vec<ChannelStatus>,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self { known: Mutex::default(), events: broadcast::Sender::new(EVENTS_KEPT), logs: Mutex::default() }
+        Self {
+            known: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            told: broadcast::Sender::new(EVENTS_KEPT),
+            logs: Mutex::default(),
+        }
     }
 }
 
@@ -174,7 +211,11 @@ impl Board {
 
     pub fn status(&self) -> Status {
         let known = self.lock();
-        Status { cameras: known.cameras.iter().map(CameraEntry::status).collect(), processes: known.processes.clone() }
+        Status {
+            cameras: known.cameras.iter().map(CameraEntry::status).collect(),
+            processes: known.processes.clone(),
+            channels: known.channels.clone(),
+        }
     }
 
     pub fn has_camera(&self, name: &str) -> bool {
@@ -203,7 +244,11 @@ impl Board {
     }
 
     pub fn remove_process(&self, name: &str) {
-        self.lock().processes.retain(|process| process.name != name);
+        {
+            let mut known = self.lock();
+            known.processes.retain(|process| process.name != name);
+            known.channels.retain(|channel| channel.process != name);
+        }
         self.tell_status();
     }
 
@@ -240,6 +285,67 @@ impl Board {
         self.capture_of(name, |health| health.capture_ended(reason, failed));
     }
 
+    /// It has ended too often.
+    pub fn process_given_up(&self, name: &str, reason: &str) {
+        self.process(name, ProcessState::Failed, |process| {
+            process.pid = None;
+            process.reason = Some(reason.to_owned());
+        });
+        self.capture_of(name, |health| health.capture_ended(reason, true));
+    }
+
+    /// Nobody needs it now.
+    pub fn process_rests(&self, name: &str) {
+        self.process(name, ProcessState::Resting, |process| process.pid = None);
+    }
+
+    /// What a process tells by itself.
+    pub fn process_event(&self, name: &str, event: &Event) {
+        match event.name.as_str() {
+            "detections" => {
+                self.analysed(event.value.get());
+            }
+            "flow" => {
+                if let Ok(flow) = event.parse::<Flow>() {
+                    self.flows(name, &flow);
+                }
+            }
+            "reconnect" => {
+                if let Ok(told) = event.parse::<Reconnect>() {
+                    self.capture_of(name, |health| health.reconnects(&told.reason, Instant::now()));
+                }
+            }
+            _ => {}
+        }
+        // Nobody wants to know: so be it.
+        let _ = self.told.send((name.into(), Arc::new(event.clone())));
+    }
+
+    /// What a capture counts: frames of its camera, and what it publishes of them.
+    fn flows(&self, process: &str, flow: &Flow) {
+        {
+            let mut known = self.lock();
+            let found = known.processes.iter().find(|known| known.name == process);
+            let camera = found.and_then(|process| process.camera.clone());
+            known.channels.retain(|channel| channel.process != process);
+            known.channels.extend(flow.channels.iter().map(|channel| ChannelStatus {
+                name: channel.channel.clone(),
+                camera: camera.clone(),
+                process: process.to_owned(),
+                frames: channel.published,
+                readers: channel.readers,
+                resting: channel.resting,
+            }));
+            known.channels.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        self.capture_of(process, |health| health.captured(Instant::now(), flow.frames));
+    }
+
+    /// What processes tell from now on, each with its name.
+    pub fn told(&self) -> broadcast::Receiver<Told> {
+        self.told.subscribe()
+    }
+
     pub fn process_stopped(&self, name: &str) {
         self.process(name, ProcessState::Stopped, |process| process.pid = None);
     }
@@ -248,13 +354,19 @@ impl Board {
     pub fn failure_of(&self, name: &str) -> Option<String> {
         let known = self.lock();
         let process = known.processes.iter().find(|process| process.name == name)?;
-        if process.state == ProcessState::Waiting { process.reason.clone() } else { None }
+        matches!(process.state, ProcessState::Waiting | ProcessState::Failed).then(|| process.reason.clone()).flatten()
     }
 
     fn process(&self, name: &str, state: ProcessState, change: impl FnOnce(&mut ProcessStatus)) {
-        if let Some(process) = self.lock().processes.iter_mut().find(|process| process.name == name) {
-            (process.state, process.since) = (state, unix_now());
-            change(process);
+        {
+            let known = &mut *self.lock();
+            if let Some(process) = known.processes.iter_mut().find(|process| process.name == name) {
+                (process.state, process.since) = (state, unix_now());
+                change(process);
+            }
+            if state != ProcessState::Running {
+                known.channels.retain(|channel| channel.process != name);
+            }
         }
         self.tell_status();
     }
@@ -415,7 +527,7 @@ fn unix_now() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::Source;
+    use crate::{camera::Source, process::Setup};
 
     fn board() -> Board {
         let source = Source::Rtsp("rtsp://u:p@cam/1".into());
@@ -430,6 +542,7 @@ mod tests {
                 args: Vec::new(),
                 env: Vec::new(),
                 on_line: None,
+                setup: Setup::default(),
                 may_end: false,
             });
         }

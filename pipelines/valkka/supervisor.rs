@@ -2,15 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
+use valkka_command::{CallError, asynchronous::Frontend};
 
 use crate::{
+    mask::mask,
     process::{Keeper, Kind, Order, Spec, spawner::Spawner},
     status::Board,
 };
@@ -22,8 +26,87 @@ pub struct Supervisor {
     board: Arc<Board>,
     hurry: watch::Sender<bool>,
     kept: BTreeMap<String, Kept>,
-    /// Those of `kept`, for others.
-    orders: Arc<Mutex<BTreeMap<String, mpsc::Sender<Order>>>>,
+    reach: Reach,
+}
+
+/// Has something done by processes, for those who are not the supervisor's owner. Clones are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Reach(Arc<Mutex<BTreeMap<String, Ends>>>);
+
+/// How a process is reached.
+#[derive(Clone, Debug)]
+struct Ends {
+    orders: mpsc::Sender<Order>,
+    frontend: watch::Receiver<Option<Frontend>>,
+}
+
+/// Why a command was not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    #[error("there is no process {0:?}: `valkka status` lists them")]
+    Unknown(String),
+    #[error("{0} does not run at the moment, or takes no commands")]
+    NotNow(String),
+    #[error("{0}: {1}")]
+    Failed(String, CallError),
+}
+
+impl Reach {
+    /// Has a process stopped and started anew, also one that was given up. `false` if there is no such process.
+    pub fn restart(&self, name: &str, reason: String) -> bool {
+        self.order(name, Order::Restart(reason))
+    }
+
+    /// Has a process stopped until it is woken. `false` if there is no such process.
+    pub fn rest(&self, name: &str) -> bool {
+        self.order(name, Order::Rest)
+    }
+
+    /// Has a process started that rests. `false` if there is no such process.
+    pub fn wake(&self, name: &str) -> bool {
+        self.order(name, Order::Wake)
+    }
+
+    /// Calls a command of a process. Its answer holds no credentials.
+    pub async fn call(&self, name: &str, command: &str, params: &Value, limit: Duration) -> Result<Value, Unreached> {
+        let ends = self.ends(name).ok_or_else(|| Unreached::Unknown(name.to_owned()))?;
+        let frontend = ends.frontend.borrow().clone().ok_or_else(|| Unreached::NotNow(name.to_owned()))?;
+        let mut answer = frontend
+            .call_as(command, params, limit)
+            .await
+            .map_err(|error| Unreached::Failed(name.to_owned(), error))?;
+        mask_all(&mut answer);
+        Ok(answer)
+    }
+
+    /// Waits until a process can be called.
+    pub async fn answers(&self, name: &str) -> bool {
+        let Some(mut ends) = self.ends(name) else { return false };
+        ends.frontend.wait_for(Option::is_some).await.is_ok()
+    }
+
+    fn order(&self, name: &str, order: Order) -> bool {
+        // Who has orders enough already is under way to one of them.
+        self.ends(name).is_some_and(|ends| ends.orders.try_send(order).is_ok() || !ends.orders.is_closed())
+    }
+
+    fn ends(&self, name: &str) -> Option<Ends> {
+        self.lock().get(name).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Ends>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// Takes the credentials out of every text in a value.
+fn mask_all(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = mask(text),
+        Value::Array(values) => values.iter_mut().for_each(mask_all),
+        Value::Object(fields) => fields.values_mut().for_each(mask_all),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 #[derive(Debug)]
@@ -35,12 +118,13 @@ struct Kept {
 
 impl Supervisor {
     pub fn new(spawner: Spawner, board: Arc<Board>) -> Self {
-        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new(), orders: Arc::default() }
+        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new(), reach: Reach::default() }
     }
 
     /// Starts a process, and from now on keeps it running.
     pub fn start(&mut self, spec: Spec) {
         let (orders, received) = mpsc::channel(4);
+        let (frontend, reached) = watch::channel(None);
         let (name, kind) = (spec.name.clone(), spec.kind);
         self.board.add_process(&spec);
         let keeper = Keeper {
@@ -48,20 +132,22 @@ impl Supervisor {
             spawner: self.spawner.clone(),
             board: self.board.clone(),
             orders: received,
+            frontend,
             hurry: self.hurry.subscribe(),
         };
-        self.orders.lock().expect("nothing panics under this lock").insert(name.clone(), orders.clone());
+        self.reach.lock().insert(name.clone(), Ends { orders: orders.clone(), frontend: reached });
         self.kept.insert(name, Kept { kind, orders, task: tokio::spawn(keeper.keep()) });
     }
 
-    /// Has a process stopped and started anew, for those who are not the supervisor's owner. `false` if there is no such process.
+    /// For those who are not its owner.
+    pub fn reach(&self) -> Reach {
+        self.reach.clone()
+    }
+
+    /// [`Reach::restart`], as a function.
     pub fn restarter(&self) -> impl Fn(&str, String) -> bool + Send + Sync + use<> {
-        let orders = self.orders.clone();
-        move |name, reason| {
-            let orders = orders.lock().expect("nothing panics under this lock");
-            let known = orders.get(name);
-            known.is_some_and(|orders| orders.try_send(Order::Restart(reason)).is_ok() || !orders.is_closed())
-        }
+        let reach = self.reach.clone();
+        move |name, reason| reach.restart(name, reason)
     }
 
     /// From now on stopping is killing. May be called while [`Supervisor::stop_all`] runs.
@@ -75,7 +161,7 @@ impl Supervisor {
     /// Stops a process for good and forgets it. Nothing happens if there is none of that name.
     pub async fn remove(&mut self, name: &str) {
         let Some(kept) = self.kept.remove(name) else { return };
-        self.orders.lock().expect("nothing panics under this lock").remove(name);
+        self.reach.lock().remove(name);
         let _ = kept.orders.send(Order::Stop).await;
         let _ = kept.task.await;
         self.board.remove_process(name);

@@ -11,6 +11,7 @@
 //! | `buffering` | `{"percent"}` |
 //! | `qos` | `{"source","processed","dropped","jitter_ns","proportion"}`: once a second per element at most |
 //! | `progress` | `{"source","code","text"}`: what `rtspsrc` is about |
+//! | `flow` | what [`super::flow`] says, once a second |
 //! | `reconnect` | `{"source","reason","in_s"}`: a source has failed and is tried again |
 
 use std::{

@@ -143,12 +143,24 @@ impl Running {
             return Err(format!("{branch} is no valve: branches that can rest begin with `valve name=...`").into());
         }
         let was_open = !valve.property::<bool>("drop");
-        valve.set_property("drop", !open);
         if open && !was_open {
-            // What was encoded before is of no use without one. An encoder that comes after the valve begins with one.
-            valve.static_pad("sink").map(|pad| pad.push_event(force_key_unit(false)));
+            begin_with_keyframe(&valve);
         }
+        valve.set_property("drop", !open);
         Ok(())
+    }
+}
+
+/// What a branch has missed cannot be decoded from: it goes on with a picture that stands alone.
+fn begin_with_keyframe(valve: &gst::Element) {
+    if let Some(pad) = valve.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
+            Some(buffer) if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) => gst::PadProbeReturn::Drop,
+            _ => gst::PadProbeReturn::Remove,
+        });
+    }
+    if let Some(pad) = valve.static_pad("sink") {
+        pad.push_event(force_key_unit(false));
     }
 }
 

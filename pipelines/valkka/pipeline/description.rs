@@ -5,6 +5,11 @@ use std::{fs, io::Read, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 
+/// GStreamer can make nothing of a description. Trying again is of no use.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
+
 /// Where the words of a description are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -43,7 +48,7 @@ pub fn words(origin: &Origin) -> Result<Vec<String>> {
 }
 
 /// The pipeline that the words describe.
-pub fn parse(words: &[String]) -> Result<gst::Pipeline> {
+pub fn parse(words: &[String]) -> Result<gst::Pipeline, Unusable> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut context = gst::ParseContext::new();
     // An error that is not fatal for GStreamer leaves a pipeline of which a part is missing.
@@ -51,17 +56,17 @@ pub fn parse(words: &[String]) -> Result<gst::Pipeline> {
     let element = parsed.map_err(|error| {
         let missing = context.missing_elements();
         if missing.is_empty() {
-            anyhow::anyhow!("the description is not right: {error}")
+            Unusable(format!("the description is not right: {error}"))
         } else {
             let names: Vec<_> = missing.iter().map(|name| name.to_string()).collect();
-            anyhow::anyhow!("GStreamer has no element {}; `valkka doctor` tells what to install", names.join(", "))
+            Unusable(format!("GStreamer has no element {}; `valkka doctor` tells what to install", names.join(", ")))
         }
     })?;
     match element.downcast::<gst::Pipeline>() {
         Ok(pipeline) => Ok(pipeline),
         Err(element) => {
             let pipeline = gst::Pipeline::new();
-            pipeline.add(&element).context("a single element becomes a pipeline")?;
+            pipeline.add(&element).expect("a parsed element has no parent");
             Ok(pipeline)
         }
     }

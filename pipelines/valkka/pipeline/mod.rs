@@ -11,14 +11,15 @@
 //!    │  SIGTERM, hang-up of the frontend                                          ▲
 //!    ├────────────────────────────────────────────────────────────────────────────┘
 //!    │  error
-//!    └──────────► exit 1
+//!    └──────────► exit 1          (exit 6: the description cannot be run at all)
 //! ```
 //!
 //! One thread does all that: it waits for bus, commands and signals at once, and never takes part in the streaming.
 
 mod bus;
 mod commands;
-mod description;
+pub mod description;
+mod flow;
 mod reconnect;
 mod values;
 
@@ -42,10 +43,14 @@ use nix::{
 use valkka_command::{Backend, Closed, Events, Handlers};
 
 pub use description::Origin;
+use flow::Flow;
 use reconnect::{Reconnect, SOURCE_ENDED};
 
 /// End of stream that takes longer than this to pass through is not waited for.
 const EOS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Exit code for a description that cannot be run.
+pub const UNUSABLE: i32 = crate::verbs::Code::Unusable as i32;
 
 /// Runs a description until it ends, fails or is stopped.
 pub fn run(origin: &Origin) -> Result<()> {
@@ -76,6 +81,7 @@ struct Running {
     is_live: bool,
     buffering: bool,
     qos: bus::QosDigest,
+    flow: Flow,
     reconnect: Reconnect,
     /// End of stream was sent, and is waited for until then.
     ending: Option<Instant>,
@@ -102,7 +108,7 @@ impl Running {
         if let Some(events) = events.clone() {
             bus::tell_counts(&pipeline, events);
         }
-        let reconnect = Reconnect::prepare(&pipeline);
+        let (reconnect, flow) = (Reconnect::prepare(&pipeline), Flow::watch(&pipeline));
         let mut running = Self {
             pipeline,
             events,
@@ -112,6 +118,7 @@ impl Running {
             is_live: false,
             buffering: false,
             qos: bus::QosDigest::default(),
+            flow,
             reconnect,
             ending: None,
         };
@@ -141,6 +148,9 @@ impl Running {
                 self.take_commands(backend, &mut handlers)?;
             }
             self.reconnect.retry(&self.pipeline);
+            if let Some(flowing) = self.flow.take() {
+                self.tell("flow", &flowing);
+            }
             if self.ending.is_some_and(|until| Instant::now() >= until) {
                 return Ok(());
             }
@@ -151,7 +161,8 @@ impl Running {
         let mut fds =
             vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(backend.map(|backend| PollFd::new(backend.as_fd(), PollFlags::POLLIN)));
-        let next = self.ending.into_iter().chain(self.reconnect.next()).min();
+        let told = self.events.is_some().then(|| self.flow.next());
+        let next = self.ending.into_iter().chain(self.reconnect.next()).chain(told).min();
         let limit = next.map_or(PollTimeout::NONE, |at| {
             // Rounded up, or the last millisecond would be spent in a loop.
             let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -179,6 +190,10 @@ impl Running {
         if self.ending.is_none() {
             self.ending = Some(Instant::now() + EOS_LIMIT);
             self.reconnect.give_up();
+            // A branch that rests would keep the end of the stream from what is behind it.
+            for valve in self.pipeline.iterate_recurse().into_iter().flatten().filter(flow::is_valve) {
+                valve.set_property("drop", false);
+            }
             self.pipeline.send_event(gst::event::Eos::new());
         }
     }

@@ -146,16 +146,19 @@ impl Links {
             gst::PadProbeReturn::Ok
         });
         let Some(media) = media(pad) else { return };
-        let peers = self.peers.lock().expect("nothing panics under this lock");
+        let mut peers = self.peers.lock().expect("nothing panics under this lock");
         match peers.get(&media).cloned() {
-            // Linked by the description the first time; from then on it is for us to do.
-            None => {
-                let peers = self.clone();
-                pad.connect_linked(move |_, peer| {
-                    let mut peers = peers.peers.lock().expect("nothing panics under this lock");
-                    peers.entry(media.clone()).or_insert_with(|| peer.clone());
-                });
-            }
+            // Linked by the description the first time, before or after this; from then on it is for us to do.
+            None => match pad.peer() {
+                Some(peer) => drop(peers.insert(media, peer)),
+                None => {
+                    let links = self.clone();
+                    pad.connect_linked(move |_, peer| {
+                        let mut peers = links.peers.lock().expect("nothing panics under this lock");
+                        peers.entry(media.clone()).or_insert_with(|| peer.clone());
+                    });
+                }
+            },
             Some(peer) => {
                 drop(peers);
                 if !pad.is_linked() && !peer.is_linked() {

@@ -1,13 +1,19 @@
-//! How long to wait before a process that ended is started again.
+//! How long to wait before a process that ended is started again, and when not to any more.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(15);
 /// A process that ran for so long was in good health: what ended it is a new story.
 const GOOD_WHILE: Duration = Duration::from_secs(30);
+/// So many early ends in a row, and it is not tried any more. Pauses add up to half a minute by then.
+const LIMIT: u32 = 8;
 
-/// Doubles with each early end, from a quarter of a second to fifteen seconds, and begins anew after a good while.
+/// Doubles with each early end, from a quarter of a second to fifteen seconds, and begins anew after a good while. Pauses vary by a
+/// fifth, so that what failed together does not come back together.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -16,6 +22,22 @@ pub struct Backoff {
 impl Backoff {
     /// The pause that follows a run of the given length.
     pub fn after(&mut self, ran: Duration) -> Duration {
+        // Randomness of the standard library: better than none, and all that is needed.
+        let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+        self.pause(ran).mul_f64(0.8 + 0.4 * random)
+    }
+
+    /// How many early ends there were in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// There were too many.
+    pub fn is_hopeless(&self) -> bool {
+        self.failures >= LIMIT
+    }
+
+    fn pause(&mut self, ran: Duration) -> Duration {
         if ran >= GOOD_WHILE {
             self.failures = 0;
         }
@@ -34,8 +56,15 @@ mod tests {
     #[test]
     fn pauses_grow_up_to_a_limit() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..9).map(|_| backoff.after(SOON).as_millis()).collect();
+        let pauses: Vec<_> = (0..9).map(|_| backoff.pause(SOON).as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+    }
+
+    #[test]
+    fn pauses_vary_by_a_fifth() {
+        let pauses: Vec<_> = (0..50).map(|_| Backoff::default().after(SOON)).collect();
+        assert!(pauses.iter().all(|pause| (FIRST.mul_f64(0.79)..FIRST.mul_f64(1.21)).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 
     #[test]
@@ -44,13 +73,15 @@ mod tests {
         for _ in 0..50 {
             backoff.after(SOON);
         }
-        assert_eq!(backoff.after(GOOD_WHILE), FIRST);
-        assert_eq!(backoff.after(SOON), FIRST * 2);
+        assert!(backoff.is_hopeless());
+        assert_eq!(backoff.pause(GOOD_WHILE), FIRST);
+        assert!(!backoff.is_hopeless());
+        assert_eq!(backoff.pause(SOON), FIRST * 2);
     }
 
     #[test]
     fn a_process_that_never_stays_up_never_overflows() {
         let mut backoff = Backoff { failures: u32::MAX - 1 };
-        assert_eq!(backoff.after(SOON), LONGEST);
+        assert_eq!(backoff.pause(SOON), LONGEST);
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     camera::CameraError,
     cli,
     config::{self, Config, ConfigError},
+    pipeline::description::Unusable,
     requirements::Missing,
 };
 
@@ -33,6 +34,8 @@ pub enum Code {
     /// There is no such camera, process, command or template.
     Unknown = 4,
     NotInstalled = 5,
+    /// A pipeline description that cannot be run.
+    Unusable = 6,
 }
 
 impl From<Code> for ExitCode {
@@ -87,6 +90,8 @@ pub fn exit_code(error: &anyhow::Error) -> Code {
         Code::Unknown
     } else if refused == Some(StatusCode::UNPROCESSABLE_ENTITY) || refused == Some(StatusCode::BAD_REQUEST) {
         Code::WrongUsage
+    } else if error.is::<Unusable>() {
+        Code::Unusable
     } else if error.is::<Unknown>() {
         Code::Unknown
     } else if error.is::<Missing>() {
