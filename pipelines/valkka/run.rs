@@ -30,7 +30,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     camera::Source,
-    config::{self, Config},
+    config::{self, Config, Runner},
     crew::{Configured, Crew},
     demand,
     desk::{Desk, Restart},
@@ -51,7 +51,9 @@ use crate::{
 
 /// `valkka run`.
 pub async fn run(config: Config, open: bool) -> Result<()> {
-    for camera in &config.cameras {
+    // Ours when it was typed, gst-launch's when that runs; our own runner gets its description in another way.
+    let shown = config.file.is_none() || config.runner == Runner::GstLaunch;
+    for camera in config.cameras.iter().filter(|_| shown) {
         if matches!(&camera.source, Source::Rtsp(uri) if mask::has_password(uri)) {
             warn!(
                 "{}: the password in its URI stands in argument lists, where every user of this machine can read it",
