@@ -10,6 +10,8 @@
 //! ```
 //!
 //! The protocol is drawn in `protocol.rs`, what a viewer gets when it is slow in `queue.rs`, what its times mean in `clock.rs`.
+//! Who may connect stands in `access.rs`, and what clients may do in `wire.rs` (bytes), `lobby.rs` (connections), `connection.rs`
+//! (requests) and `session.rs` (messages).
 #![forbid(unsafe_code)]
 
 use gst::glib;
