@@ -1,7 +1,7 @@
 //! What a viewer costs the process that serves: processor time with many viewers, less that with one, divided.
 //!
-//! The sink runs in a process of its own (this program again, [`serve`]) and plays a file that was encoded before, so that no
-//! encoder is in the figures. The viewers are threads of this process that read and throw away.
+//! The sink runs in a process of its own (this program again, [`serve`]) and repeats a group of pictures that was encoded before, so
+//! that no encoder is in the figures. The viewers are threads of this process that read and throw away.
 
 use crate::client::Client;
 use gst::prelude::*;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub const SERVE: &str = "serve";
 
 const SECONDS: usize = 20;
+/// Frames that are encoded, and repeated.
+const GROUP: usize = 50;
 const VIEWERS: usize = 200;
 
 /// Prints a row for one viewer and one for many.
@@ -23,10 +25,9 @@ pub fn run() {
     let file = folder.path().join("stream.mp4").display().to_string();
     println!("\n{VIEWERS} viewers of one stream: 1920x1080, H.264, 25 fps, 4 Mbit/s, {SECONDS} s");
     let encoding = crate::ready(&format!(
-        "videotestsrc pattern=snow num-buffers={} ! video/x-raw,format=I420,width=1920,height=1080,framerate=25/1 \
-         ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=4000 key-int-max=50 ! h264parse ! mp4mux \
-         ! filesink location={file}",
-        SECONDS * 25
+        "videotestsrc pattern=snow num-buffers={GROUP} ! video/x-raw,format=I420,width=1920,height=1080,framerate=25/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=4000 key-int-max={GROUP} ! h264parse ! mp4mux \
+         ! filesink location={file}"
     ));
     crate::play(&encoding);
     encoding.set_state(gst::State::Null).expect("it stops");
@@ -77,9 +78,10 @@ fn watch(file: &str, count: usize) -> f64 {
 /// Serves the file once so many viewers have come. Tells the port, and at the end the processor time in each second and the frames
 /// that viewers missed.
 pub fn serve(file: &str) {
-    let pipeline = crate::ready(&format!(
-        "filesrc location={file} ! qtdemux ! h264parse ! identity sync=true ! fmp4wssink name=sink port=0 max-viewers=0"
-    ));
+    let (caps, frames) = encoded(file);
+    let pipeline = crate::ready("appsrc name=src is-live=true format=time ! fmp4wssink name=sink port=0 max-viewers=0");
+    let source = pipeline.by_name("src").expect("the source has this name");
+    source.set_property("caps", caps);
     println!("{}", crate::port(&pipeline));
     let mut count = String::new();
     std::io::stdin().read_line(&mut count).expect("the other end writes");
@@ -89,11 +91,43 @@ pub fn serve(file: &str) {
         std::thread::sleep(Duration::from_millis(1));
     }
     let (before, start) = (processor_time(), Instant::now());
+    let feeder = std::thread::spawn(move || feed(&source, &frames, start));
     crate::play(&pipeline);
+    feeder.join().expect("it has fed everything");
     println!("{}", (processor_time() - before) / start.elapsed().as_secs_f64());
     let stats: gst::Structure = sink.property("stats");
     println!("{}", stats.get::<u64>("dropped-frames").expect("a number"));
     pipeline.set_state(gst::State::Null).expect("it stops");
+}
+
+/// The frames of a file, and their caps.
+fn encoded(file: &str) -> (gst::Caps, Vec<gst::Buffer>) {
+    let pipeline =
+        crate::ready(&format!("filesrc location={file} ! qtdemux ! h264parse ! appsink name=frames sync=false"));
+    pipeline.set_state(gst::State::Playing).expect("the file is there");
+    let sink = pipeline.by_name("frames").expect("the sink has this name");
+    let pull = || sink.emit_by_name::<Option<gst::Sample>>("pull-sample", &[]);
+    let samples: Vec<gst::Sample> = std::iter::from_fn(pull).collect();
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    let caps = samples.first().and_then(|sample| sample.caps_owned()).expect("frames have caps");
+    (caps, samples.iter().filter_map(|sample| sample.buffer_owned()).collect())
+}
+
+/// Pushes each frame when it is due, again and again, and then the end.
+fn feed(source: &gst::Element, frames: &[gst::Buffer], start: Instant) {
+    for (index, frame) in (0..SECONDS * 25).zip(frames.iter().cycle()) {
+        let due = Duration::from_millis(index as u64 * 40);
+        std::thread::sleep((start + due).saturating_duration_since(Instant::now()));
+        // The memory is shared, the time is its own.
+        let mut frame = frame.clone();
+        let stamp = gst::ClockTime::from_mseconds(index as u64 * 40);
+        let own = frame.make_mut();
+        own.set_pts(stamp);
+        own.set_dts(stamp);
+        let flow: gst::FlowReturn = source.emit_by_name("push-buffer", &[&frame]);
+        assert_eq!(flow, gst::FlowReturn::Ok);
+    }
+    let _: gst::FlowReturn = source.emit_by_name("end-of-stream", &[]);
 }
 
 /// Of this process so far, in seconds.
