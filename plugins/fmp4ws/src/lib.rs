@@ -4,9 +4,9 @@
 //! `fmp4wssink` for each camera. It knows MP4 boxes and sockets, and nothing of shared memory.
 //!
 //! ```text
-//!   muxer ─► fmp4wssink ( intake ─► mp4::Parser ) ─► Stream ─► Queue ─► session ─► browser
-//!                                                      │        one for each viewer
-//!                 pipeline's streaming thread          │        the server's thread
+//!   MP4 ───► fmp4wssink ( intake ─► mp4::Parser ) ─┬─► Stream ─► Queue ─► session ─► browser
+//!   frames ─►           ( intake ─► mp4::Muxer  ) ─┘      │        one for each viewer
+//!                    pipeline's streaming thread          │        the server's thread
 //! ```
 //!
 //! The protocol is drawn in `protocol.rs`, what a viewer gets when it is slow in `queue.rs`, what its times mean in `clock.rs`.
