@@ -22,6 +22,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     gst::init().expect("GStreamer is installed");
     gstfmp4ws::plugin_register_static().expect("the plug-in registers once");
+    // isofmp4mux, to compare with.
+    gstfmp4::plugin_register_static().expect("the plug-in registers once");
     if let [role, file] = &arguments[..]
         && role == viewers::SERVE
     {
