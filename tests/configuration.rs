@@ -146,6 +146,23 @@ fn a_reload_touches_only_what_has_changed() {
 }
 
 #[test]
+fn a_log_for_programs_is_json_line_by_line() {
+    let runtime = Runtime::new();
+    let text = "[log]\nformat = \"json\"\n[cameras.a]\nuri = \"rtsp://me:hush-hush@127.0.0.1:9/\"\n";
+    fs::write(runtime.path("valkka.toml"), text).expect("the test's folder is writable");
+    let valkka = Orchestrator::start(&runtime, &["run", "-v"]);
+    let lost = || valkka.process.errors().contains("a is lost").then_some(());
+    eventually("the log tells that the camera is lost", LIVE, lost);
+    let said = valkka.process.errors();
+    assert!(!said.contains("hush"), "{said}");
+    // The last line may be half written.
+    for line in said.lines().rev().skip(1) {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["level"].is_string() && line["message"].is_string() && line["time"].is_f64(), "{line}");
+    }
+}
+
+#[test]
 fn forty_cameras_come_and_go_and_leave_nothing() {
     const COUNT: usize = 40;
     let runtime = Runtime::new();

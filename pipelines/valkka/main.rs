@@ -35,11 +35,11 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
+use config::LogFormat;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.verbose);
-    match dispatch(cli.command, cli.run.as_deref()) {
+    match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("valkka: {}", mask::mask(&format!("{error:#}")));
@@ -48,10 +48,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, run: Option<&str>) -> Result<()> {
+fn dispatch(Cli { command, verbose, run }: Cli) -> Result<()> {
+    // A run logs as its configuration says.
+    if !matches!(command, Command::Run(_)) {
+        log::init(verbose, LogFormat::Text);
+    }
+    let run = run.as_deref();
     match command {
         Command::Run(options) => {
             let config = options.config()?;
+            log::init(verbose, config.log_format);
             asynchronously(run::run(config, options.page.open))
         }
         Command::Check { config } => verbs::file::check(config),
