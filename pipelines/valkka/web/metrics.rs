@@ -42,6 +42,11 @@ struct Process {
     camera: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Channel {
+    channel: String,
+}
+
 /// All states, so that a query finds a 0 and not nothing.
 const STATES: [(CameraState, &str); 4] = [
     (CameraState::Connecting, "connecting"),
@@ -58,6 +63,7 @@ pub async fn tell(State(app): State<App>) -> Result<Response, Problem> {
     let status = app.board.status();
     cameras(&mut registry, &status);
     processes(&mut registry, &status);
+    channels(&mut registry, &status);
     let mut text = String::new();
     encode(&mut text, &registry)
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no metrics: {error}")))?;
@@ -105,6 +111,20 @@ fn processes(registry: &mut Registry, status: &Status) {
         if let Some(bytes) = process.pss_bytes {
             memory.get_or_create(&labels).set(bytes.try_into().unwrap_or(i64::MAX));
         }
+    }
+}
+
+fn channels(registry: &mut Registry, status: &Status) {
+    let frames =
+        family::<Channel, Counter>(registry, "channel_frames", "Frames published since its writer was started");
+    let readers = family::<Channel, Gauge>(registry, "channel_readers", "Readers of the channel");
+    let resting =
+        family::<Channel, Gauge>(registry, "channel_resting", "1 while nothing is published, as nobody reads");
+    for channel in &status.channels {
+        let labels = Channel { channel: channel.name.clone() };
+        frames.get_or_create(&labels).inc_by(channel.frames);
+        readers.get_or_create(&labels).set(channel.readers.into());
+        resting.get_or_create(&labels).set(channel.resting.into());
     }
 }
 
