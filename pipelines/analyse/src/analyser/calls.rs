@@ -58,6 +58,7 @@ impl Analyser {
     fn open(&mut self, config: CameraConfig, call: Option<PendingCall>) {
         self.opening.push(config.camera().to_owned());
         let models = self.models.clone();
+        let config = Box::new(config);
         self.crew.give(move || {
             let camera = Camera::open(&config, &models).map(Box::new);
             Done::Opened { config, camera, call }

@@ -100,7 +100,7 @@ pub struct Options {
 /// What analysis threads bring.
 enum Done {
     Looked { turns: Vec<(u64, Box<Camera>, Look)>, net: Option<Arc<dnn::Net>> },
-    Opened { config: CameraConfig, camera: Result<Box<Camera>, String>, call: Option<PendingCall> },
+    Opened { config: Box<CameraConfig>, camera: Result<Box<Camera>, String>, call: Option<PendingCall> },
 }
 
 /// All cameras, and those who look at them.
@@ -310,7 +310,7 @@ impl Analyser {
                         self.seat_again(seat, camera, look)?;
                     }
                 }
-                Done::Opened { config, camera, call } => self.opened(config, camera, call)?,
+                Done::Opened { config, camera, call } => self.opened(*config, camera, call)?,
             }
         }
         Ok(())
