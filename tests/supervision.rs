@@ -246,6 +246,22 @@ fn a_secret_reaches_its_pipeline_and_nobody_else() {
 }
 
 #[test]
+fn the_log_is_json_for_those_who_want_it() {
+    let runtime = Runtime::new();
+    let config = runtime.path("valkka.toml");
+    fs::write(&config, "[log]\nformat = \"json\"\n[cameras.a]\nuri = \"test:ball\"\n").unwrap();
+    let valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    valkka.live(LIVE);
+    let live = || {
+        let lines: Vec<Value> =
+            valkka.process.errors().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.into_iter().find(|line| line["message"] == "a is live")
+    };
+    let line = eventually("it is told", SOON, live);
+    assert!(line["level"] == "info" && line["time"].is_number(), "{line}");
+}
+
+#[test]
 fn commands_reach_a_running_pipeline() {
     let runtime = Runtime::new();
     let valkka = Orchestrator::start(&runtime, &["run", "a=test:ball"]);
