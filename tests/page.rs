@@ -83,9 +83,9 @@ fn a_camera_is_added_seen_killed_seen_again_and_removed() {
         badge("second")
     ));
     kill(&valkka, "second.capture");
-    let seen = browser.ask_until("return window.seen.length > 0 && window.seen", LIVE);
-    assert_eq!(seen[0][0], "lost", "{seen}");
-    assert!(seen[0][1].as_str().is_some_and(|reason| reason.contains("KILL")), "{seen}");
+    let seen = browser.ask_until("return window.seen.find(([state]) => state !== 'live') ?? null", LIVE);
+    assert_eq!(seen[0], "lost", "{seen}");
+    assert!(seen[1].as_str().is_some_and(|reason| reason.contains("KILL")), "{seen}");
     browser.ask_until(&format!("return {} === 'live'", badge("second")), LIVE);
     moves(&browser, "second");
     let restarts = "document.querySelector('details.processes').open = true;

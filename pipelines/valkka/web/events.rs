@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     extract::{
         State, WebSocketUpgrade,
+        ws::rejection::WebSocketUpgradeRejection,
         ws::{Message, WebSocket},
     },
     http::StatusCode,
@@ -47,9 +48,10 @@ pub struct Query {
 pub async fn subscribe(
     State(app): State<App>,
     Wanted(query): Wanted<Query>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let kinds = query.kinds()?;
+    let upgrade = upgrade.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let place =
         app.listeners.clone().try_acquire_owned().map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients listen to events: close some")
