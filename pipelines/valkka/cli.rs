@@ -361,7 +361,7 @@ pub struct Page {
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
-    /// Origin whose pages may use the API beside valkka's own, as in https://cams.example
+    /// Origin whose pages may use the API beside valkka's own, as in `https://cams.example`
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 }

@@ -55,7 +55,8 @@ pub fn parse(words: &[String]) -> Result<gst::Pipeline, Unusable> {
     let parsed = gst::parse::launchv_full(&words, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
     let element = parsed.map_err(|error| {
         let missing = context.missing_elements();
-        if missing.is_empty() {
+        // The list also has elements that are there, with a property that they do not have.
+        if missing.is_empty() || !error.matches(gst::ParseError::NoSuchElement) {
             Unusable(format!("the description is not right: {error}"))
         } else {
             let names: Vec<_> = missing.iter().map(|name| name.to_string()).collect();

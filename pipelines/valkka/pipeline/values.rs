@@ -13,6 +13,9 @@ pub fn to_json(value: &glib::Value) -> Value {
     if let Ok(Some(structure)) = value.get::<Option<gst::Structure>>() {
         return structure_to_json(&structure);
     }
+    if let Ok(Some(caps)) = value.get::<Option<gst::Caps>>() {
+        return caps.to_string().into();
+    }
     if let Some((_, nick)) = glib::EnumValue::from_value(value) {
         return nick.nick().into();
     }

@@ -3,7 +3,7 @@
 //! | path | what it answers |
 //! | --- | --- |
 //! | `/` and its files | the page: all cameras, live, with what moves in them ([`files`]) |
-//! | `/api/...`, `/metrics`, `/healthz` | the API, described in `docs/openapi.json`: [`routes::API`] is its list |
+//! | `/api/...`, `/metrics`, `/healthz` | the API, described in `docs/openapi.json`: `routes.rs` has the list |
 //!
 //! The same API is served on a Unix socket in the runtime folder, for the command line. On the port every request passes
 //! [`access`] first; the socket has its file mode instead.

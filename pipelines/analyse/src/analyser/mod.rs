@@ -6,7 +6,7 @@
 //!                       └────────── camera comes back ◄──────┘
 //! ```
 //!
-//! [`seat`] is one camera's place, [`calls`] what commands do.
+//! `seat` is one camera's place, `calls` what commands do.
 //!
 //! A channel is *ready* from the time its descriptor wakes this thread until it has nothing more. A ready camera waits in a
 //! queue for its turn, and gets one frame per turn: a busy camera does not starve the others. Its frame is taken when a

@@ -1,7 +1,7 @@
 //! The player and its page, as they are served. The orchestrator takes this file in as well (by `#[path]`).
 //!
 //! The player is written as one ES module for each thing that it knows, and delivered as one module that can be copied
-//! anywhere. [`bundle`] is all that lies between: each part becomes a function that is called once and gives what the part
+//! anywhere. `bundle()` is all that lies between: each part becomes a function that is called once and gives what the part
 //! exports, so that names which it keeps to itself stay there. Nothing is minified; browsers' tools show what is here.
 
 use std::sync::LazyLock;

@@ -107,12 +107,12 @@ fn metas_without_sense_are_counted_and_frames_flow() {
     }
     let broken: [(&[u8], bool, u64); 4] =
         [(b"", false, 0), (b"\x01\0\0\0\xff\xff\xff\xff", false, 1), (&outside, true, 2), (&custom, false, 5)];
-    for (metas, corrupted, dropped) in broken {
+    for (n, (metas, corrupted, dropped)) in (0..).zip(broken) {
         publish(&writer, &[5; 64], metas);
         let sample = reader.pull();
         let buffer = sample.buffer().expect("a buffer");
         assert_eq!(crate::stage::bytes(buffer), [5; 64]);
-        assert_eq!(buffer.pts(), Some(gst::ClockTime::ZERO), "older than anything");
+        assert_eq!(buffer.pts(), Some(gst::ClockTime::from_nseconds(n)), "older than anything, each with its own time");
         assert!(buffer.meta::<gst_video::VideoMeta>().is_none());
         // All flags of the word were set, this one as well.
         assert!(buffer.flags().contains(gst::BufferFlags::CORRUPTED) || !corrupted);

@@ -6,7 +6,7 @@
 //!  picture of camera C ─┘    one forward pass     └─► boxes of C
 //! ```
 //!
-//! [`input`] makes pictures fit, [`output`] reads what comes out. A [`Net`] is loaded once per process, and looks at one
+//! `input` makes pictures fit, `output` reads what comes out. A [`Net`] is loaded once per process, and looks at one
 //! batch at a time; the cameras that wait for it meanwhile are the next batch. A model whose batch is fixed to one
 //! picture works as well: its pictures then go through one by one.
 
