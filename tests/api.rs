@@ -189,15 +189,15 @@ fn a_log_is_followed_line_by_line() {
     let mut stream = TcpStream::connect(valkka.host()).expect("the port is open");
     stream.set_read_timeout(Some(LIVE)).expect("a socket has a time limit");
     let request =
-        format!("GET /api/logs?process=ball.web&lines=1&follow=true HTTP/1.1\r\nHost: {}\r\n\r\n", valkka.host());
+        format!("GET /api/logs?process=ball.capture&lines=1&follow=true HTTP/1.1\r\nHost: {}\r\n\r\n", valkka.host());
     stream.write_all(request.as_bytes()).expect("a request is short");
     let mut lines = BufReader::new(stream).lines().map(|line| line.expect("the answer goes on"));
     let mut count = || lines.find(|line| line.starts_with('{')).expect("lines come");
     let past: Value = serde_json::from_str(&count()).expect("a line is JSON");
     // Something to tell: its end and its beginning.
-    ask(&valkka.host(), "POST", "/api/processes/ball.web/restart", &[], "");
+    ask(&valkka.host(), "POST", "/api/processes/ball.capture/restart", &[], "");
     let new: Value = serde_json::from_str(&count()).expect("a line is JSON");
-    assert_eq!((&past["process"], &new["process"]), (&json!("ball.web"), &json!("ball.web")));
+    assert_eq!((&past["process"], &new["process"]), (&json!("ball.capture"), &json!("ball.capture")));
     assert!(new["time"].as_f64() > past["time"].as_f64(), "{past} {new}");
 }
 

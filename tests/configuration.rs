@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::{Runtime, SOON, eventually};
+use crate::stage::{Runtime, SOON, Viewer, eventually};
 
 const LIVE: Duration = Duration::from_secs(90);
 
@@ -121,6 +121,7 @@ fn a_reload_touches_only_what_has_changed() {
     fs::write(&file, CAMERAS).expect("the test's folder is writable");
     let valkka = Orchestrator::start(&runtime, &["run"]);
     valkka.live(LIVE);
+    let _awake = ["stays", "changes"].map(|camera| Viewer::connect(&valkka, camera));
     let before = (pid(&valkka, "stays.capture"), pid(&valkka, "stays.web"), pid(&valkka, "changes.web"));
     let capture = pid(&valkka, "changes.capture");
 

@@ -158,7 +158,7 @@ fn overlay_draws_on_the_frame_that_was_analysed() {
     let overlay = example.paste(&runtime, 1);
     // "frame SEQ: motion ID at X,Y WxH"
     overlay.line(": motion ", BUILT);
-    let lines = overlay.until("draws a good many boxes", SOON, |output| output.matches(": motion ").count() >= 40);
+    let lines = overlay.until("draws a good many boxes", SOON, |output| output.matches(": motion ").count() >= 80);
     let near = lines.lines().filter(|line| is_over_the_ball(line)).count();
     assert!(near >= 20, "{near} boxes are over the ball: {lines}");
 }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::{Runtime, SOON, eventually};
+use crate::stage::{Runtime, SOON, Viewer, eventually};
 
 const LIVE: Duration = Duration::from_secs(60);
 
@@ -123,6 +123,7 @@ fn a_second_interrupt_does_not_wait_for_a_process_that_hangs() {
     let runtime = Runtime::new();
     let mut valkka = Orchestrator::start(&runtime, &["-v", "demo", "--cameras", "1"]);
     valkka.live(LIVE);
+    let _awake = Viewer::connect(&valkka, "lobby");
     let (web, _) = pid_and_restarts(&valkka, "lobby.web");
     let mut events = valkka.events("status");
     signal::kill(web, Signal::SIGSTOP).expect("it runs");

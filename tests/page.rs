@@ -97,7 +97,7 @@ fn a_camera_is_added_seen_killed_seen_again_and_removed() {
     browser.ask("document.querySelector('.camera-details .remove').click()");
     browser.ask_until("return document.querySelector('#remove').open", LIVE);
     browser.ask("document.querySelector('#remove').querySelector('form').elements.submit.click()");
-    browser.ask_until("return !document.querySelector('[data-camera=second]')", LIVE);
+    browser.ask_until("return !document.querySelector('.camera[data-camera=second]')", LIVE);
     browser.ask_until("return document.querySelector('.camera-details').hidden", LIVE);
     assert_eq!(valkka.status()["cameras"].as_array().map(Vec::len), Some(1));
     moves(&browser, "first");

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{Message, WebSocket, client, http::Uri};
+use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::{Process, Runtime, SOON, eventually, eventually_or};
+use crate::stage::{Process, Runtime, SOON, Viewer, eventually, eventually_or};
 
 const LIVE: Duration = Duration::from_secs(60);
 
@@ -55,37 +53,6 @@ fn serve(runtime: &Runtime) -> (Process, String) {
     let server = runtime.start(&command);
     let uri = server.line("rtsp://", SOON);
     (server, uri)
-}
-
-/// A page that plays: counts what it gets on one connection.
-struct Viewer(WebSocket<TcpStream>);
-
-impl Viewer {
-    fn connect(valkka: &Orchestrator, camera: &str) -> Viewer {
-        let host = valkka.address.trim_start_matches("http://").trim_end_matches('/');
-        let stream = TcpStream::connect(host).expect("the page's port is open");
-        stream.set_read_timeout(Some(LIVE)).expect("a socket has a time limit");
-        let uri: Uri = format!("ws://{host}/api/ws?src={camera}").parse().expect("an address");
-        let (mut socket, _) = client(uri, stream).expect("the camera is served");
-        let codecs =
-            json!({ "type": "mse", "value": "avc1.640029,avc1.64002A,avc1.640033,hvc1.1.6.L153.B0,mp4a.40.2" });
-        socket.send(Message::text(codecs.to_string())).expect("a request is short");
-        Viewer(socket)
-    }
-
-    /// Waits for so many fragments.
-    #[track_caller]
-    fn fragments(&mut self, count: usize) {
-        let mut left = count;
-        while left > 0 {
-            match self.0.read() {
-                Ok(Message::Binary(_)) => left -= 1,
-                Ok(Message::Close(reason)) => panic!("closed: {reason:?}"),
-                Ok(_) => {}
-                Err(error) => panic!("{left} of {count} fragments missing: {error}"),
-            }
-        }
-    }
 }
 
 #[test]
@@ -192,7 +159,9 @@ fn what_never_works_is_given_up_until_somebody_says_so() {
 #[test]
 fn what_nobody_looks_at_rests() {
     let runtime = Runtime::new();
-    let valkka = Orchestrator::start(&runtime, &["run", "a=test:ball"]);
+    let config = runtime.path("valkka.toml");
+    fs::write(&config, "[analysis]\nenabled = false\n[cameras.a]\nuri = \"test:ball\"\n").unwrap();
+    let valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
     valkka.live(LIVE);
     let channel = |name: &str| {
         let status = valkka.status();

@@ -12,7 +12,7 @@ use crate::stage::browser::Browser;
 use crate::stage::orchestrator::Orchestrator;
 use crate::stage::pipeline::{Pipeline, pull};
 use crate::stage::runtime::{CHECKOUT, PROGRAMS};
-use crate::stage::{Process, Runtime, SOON, eventually};
+use crate::stage::{Process, Runtime, SOON, Viewer, eventually};
 
 const LIVE: Duration = Duration::from_secs(60);
 
@@ -120,7 +120,7 @@ fn what_moves_in_the_file_is_in_the_analysers_boxes() {
     let location = pedestrians();
     let frames = frames.replace("name=file", &format!("location={}", location.display()));
     runtime.launch(&format!("{frames} ! {cut} ! {sink}")).finish(Duration::from_secs(120));
-    let lines = analyser.finish(SOON);
+    let lines = analyser.finish(Duration::from_secs(120));
     let said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(said.len(), 200, "one line per frame");
 
@@ -183,6 +183,7 @@ fn what_is_killed_comes_back_and_an_interrupt_leaves_nothing_behind() {
     let mut valkka = Orchestrator::start(&runtime, &["demo", "--cameras", "2"]);
     valkka.live(LIVE);
     for name in ["lobby.capture", "lobby.web", "analyse"] {
+        let _awake = Viewer::connect(&valkka, "lobby");
         let victim = valkka.process(name);
         let pid = victim["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
         signal::kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
@@ -195,6 +196,7 @@ fn what_is_killed_comes_back_and_an_interrupt_leaves_nothing_behind() {
         valkka.events("detections").next("detections");
     }
 
+    let _awake = ["lobby", "gate"].map(|camera| Viewer::connect(&valkka, camera));
     let status = valkka.status();
     let processes = status["processes"].as_array().expect("a status has processes");
     let pids: Vec<_> = processes.iter().filter_map(|process| process["pid"].as_i64()).collect();

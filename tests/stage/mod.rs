@@ -8,12 +8,14 @@ pub mod orchestrator;
 pub mod pipeline;
 pub mod process;
 pub mod runtime;
+pub mod viewer;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use process::Process;
 pub use runtime::Runtime;
+pub use viewer::Viewer;
 
 /// How long a test waits for what should take a moment. Generous: the machine may be busy with other tests.
 pub const SOON: Duration = Duration::from_secs(30);

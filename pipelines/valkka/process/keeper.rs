@@ -73,6 +73,7 @@ impl Keeper {
                 End::Restart(reason) => {
                     self.board.process_waits(&self.spec.name, &reason, false);
                     info!("{}: started again: {reason}", self.spec.name);
+                    self.note(&format!("started again: {reason}"));
                     Next::Start
                 }
                 End::NotStarted(error) => {
@@ -107,6 +108,7 @@ impl Keeper {
     async fn ended(&mut self, reason: String, pause: Duration) -> Next {
         self.board.process_waits(&self.spec.name, &reason, false);
         debug!("{}: {reason}; started again in {:.2} s", self.spec.name, pause.as_secs_f32());
+        self.note(&reason);
         self.pause(pause).await
     }
 
@@ -119,13 +121,21 @@ impl Keeper {
             let times = if unusable { String::new() } else { format!(" after {} times in a row", backoff.failures()) };
             let reason = format!("{reason}; given up{times}: `valkka restart {name}` tries again");
             warn!("{name}: {reason}");
+            self.note(&reason);
             self.board.process_given_up(name, &reason);
             *backoff = Backoff::default();
             return self.wait_for_restart().await;
         }
         self.board.process_waits(name, reason, true);
-        warn!("{name}: {reason}; started again in {:.2} s", pause.as_secs_f32());
+        let told = format!("{reason}; started again in {:.2} s", pause.as_secs_f32());
+        warn!("{name}: {told}");
+        self.note(&told);
         self.pause(pause).await
+    }
+
+    /// Between the process's own lines in its log: what became of it.
+    fn note(&self, text: &str) {
+        self.board.log(&self.spec.name, &format!("valkka: {text}"));
     }
 
     async fn pause(&mut self, pause: Duration) -> Next {
@@ -142,6 +152,7 @@ impl Keeper {
     /// Until it is woken.
     async fn rest(&mut self) -> Next {
         self.board.process_rests(&self.spec.name);
+        self.note("rests until somebody looks");
         loop {
             match self.orders.recv().await {
                 Some(Order::Wake | Order::Restart(_)) => return Next::Start,
@@ -165,6 +176,7 @@ impl Keeper {
         let pid = child.id().expect("a child that was not waited for has an id");
         let group = Pid::from_raw(i32::try_from(pid).expect("process ids are positive"));
         self.board.process_runs(&self.spec.name, pid);
+        self.note(&format!("runs as process {pid}"));
         debug!("{}: process {pid}: {}", self.spec.name, self.spec.program.display());
         let lines = Arc::new(LastLines::default());
         let readers = self.read_output(&mut child, &lines);
