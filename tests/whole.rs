@@ -121,7 +121,9 @@ fn what_moves_in_the_file_is_in_the_analysers_boxes() {
     let frames = frames.replace("name=file", &format!("location={}", location.display()));
     runtime.launch(&format!("{frames} ! {cut} ! {sink}")).finish(Duration::from_secs(120));
     let lines = analyser.finish(Duration::from_secs(120));
-    let said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let mut said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    // What becomes of an object is told beside.
+    said.retain(|message| message["type"].is_null());
     assert_eq!(said.len(), 200, "one line per frame");
 
     let (mut inside, mut outside) = ((0, 0), (0, 0));

@@ -260,10 +260,16 @@ impl Analyser {
         let mut turn = None;
         let mut is_left = false;
         let mut is_idle = false;
+        // What woke this thread while the camera was away does not wake it again. A reader looks at its descriptors when it is asked a second
+        // time after it had nothing.
+        let mut had_nothing = false;
         for _ in 0..MAX_STEPS {
             let Some(camera) = &mut seat.camera else { break };
-            match seat.channel.step() {
+            let step = seat.channel.step();
+            let asked_twice = std::mem::replace(&mut had_nothing, matches!(step, Ok(Step::Idle)));
+            match step {
                 Ok(Step::Busy) => continue,
+                Ok(Step::Idle) if !asked_twice => continue,
                 Ok(Step::Idle) => is_idle = true,
                 Ok(Step::Shot(shot)) => {
                     turn = seat.camera.take().map(|camera| Turn { seat: id, camera, shot: *shot });
