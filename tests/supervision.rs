@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
+use crate::stage::runtime::PLUGINS;
 use crate::stage::{Process, Runtime, SOON, Viewer, eventually, eventually_or};
 
 const LIVE: Duration = Duration::from_secs(60);
@@ -266,6 +267,22 @@ fn limits_hold_for_what_a_child_becomes() {
     assert_eq!(exec(&may_read, &["cat", &path(&shown)]), (true, "shown".to_owned()));
     assert_eq!(exec(&may_read, &["cat", &path(&hidden)]), (false, String::new()));
     assert!(!exec(&may_read, &["cp", "/proc/version", &path(&shown)]).0, "what may be read is written to");
+}
+
+#[test]
+fn plug_ins_that_are_links_are_found_in_a_sandbox() {
+    let runtime = Runtime::new();
+    let links = runtime.path("links");
+    fs::create_dir(&links).expect("the folder is writable");
+    for plugin in fs::read_dir(&*PLUGINS).expect("it is a folder").flatten() {
+        std::os::unix::fs::symlink(plugin.path(), links.join(plugin.file_name())).expect("the folder is writable");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_valkka"));
+    command.args(["exec", "--parent", &std::process::id().to_string(), "--sandbox", "--"]);
+    command.args(["gst-inspect-1.0", "valkkashmsink"]);
+    command.env("GST_PLUGIN_PATH", &links).env("GST_REGISTRY", runtime.path("registry.bin"));
+    let output = command.output().expect("valkka can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Values of a status that tests of this module rely on.

@@ -13,6 +13,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -85,8 +86,17 @@ impl Sandbox {
     }
 }
 
+/// The folders that an environment variable lists, and what links in them lead to: a build's plug-ins may stand there as links.
 fn folders(variable: &&str) -> Vec<PathBuf> {
-    env::var_os(variable).map(|list| env::split_paths(&list).collect()).unwrap_or_default()
+    let folders: Vec<PathBuf> = env::var_os(variable).iter().flat_map(env::split_paths).collect();
+    let linked: Vec<PathBuf> = folders.iter().flat_map(|folder| links(folder)).collect();
+    folders.into_iter().chain(linked).collect()
+}
+
+fn links(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links.filter_map(|link| link.path().canonicalize().ok()).collect()
 }
 
 fn home(path: &str) -> Option<PathBuf> {
