@@ -46,7 +46,10 @@ impl Browser {
 
         let profile = format!("--user-data-dir={}", runtime.path("profile").display());
         let args: Vec<_> = FLAGS.into_iter().chain([profile.as_str()]).collect();
-        let capabilities = json!({ "goog:chromeOptions": { "args": args }, "timeouts": { "script": 20_000 } });
+        // Servers of tests sign their certificates themselves.
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": args }, "timeouts": { "script": 20_000 }, "acceptInsecureCerts": true,
+        });
         let Value::Object(capabilities) = capabilities else { unreachable!("it is an object") };
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let mut builder = ClientBuilder::new(HttpConnector::new());

@@ -108,7 +108,7 @@ impl Access {
     /// Whether a request may be answered.
     pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Permit, Denied> {
         let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
-        let foreign = origin.filter(|origin| !same_site(origin, headers));
+        let foreign = origin.filter(|origin| !self.own_page(origin, headers));
         if foreign.is_some_and(|origin| !self.origins.contain(origin)) {
             return Err(Denied::Origin);
         }
@@ -145,6 +145,15 @@ impl Access {
         }
     }
 
+    /// A page of this server: the same host and port as it was asked at. A proxy must pass Host on as it came. What speaks TLS has
+    /// no page without: that one may be of whoever sits on the line.
+    fn own_page(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let (Some(host), Some((scheme, authority))) = (host, origin.split_once("://")) else { return false };
+        let safe = !self.secure || scheme.eq_ignore_ascii_case("https");
+        safe && plain_authority(scheme, authority) == plain_authority(scheme, host)
+    }
+
     fn cookie(&self, headers: &HeaderMap) -> String {
         let secure = if self.secure { "; Secure" } else { "" };
         format!("{}={}; Path=/; HttpOnly; SameSite=Strict{secure}", cookie_name(headers), self.session)
@@ -174,13 +183,6 @@ impl IntoResponse for Denied {
                 .into_response(),
         }
     }
-}
-
-/// A page of this server: the same host and port as it was asked at. A proxy must pass Host on as it came.
-fn same_site(origin: &str, headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let (Some(host), Some((scheme, authority))) = (host, origin.split_once("://")) else { return false };
-    plain_authority(scheme, authority) == plain_authority(scheme, host)
 }
 
 /// Takes as long for a wrong token as for the right one.
@@ -229,6 +231,13 @@ mod tests {
         assert!(!allowed("cams.example:8080", "http://evil.example"));
         assert!(!allowed("cams.example:8080", "http://cams.example:8081"));
         assert!(!allowed("cams.example", "null"));
+    }
+
+    #[test]
+    fn what_speaks_tls_has_no_page_without() {
+        let access = Access::new(None, Origins::default(), true);
+        let allowed = |origin: &str| check(&access, "/", &[("host", "cams.example"), ("origin", origin)]).is_ok();
+        assert_eq!(["https://cams.example", "http://cams.example"].map(allowed), [true, false]);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct MediaClock {
 impl MediaClock {
     /// Less than this is rounding and not worth a message.
     pub const TOLERANCE_NS: u64 = 1_000_000;
+    /// The same of the clock on the wall, which is read twice, and set now and then.
+    const UTC_TOLERANCE_NS: u64 = 50_000_000;
 
     /// The clock by which a frame of that channel time has that media time.
     pub fn new(channel_time_ns: i64, media_time_ns: i64, exact: bool) -> Self {
@@ -45,7 +47,9 @@ impl MediaClock {
 
     /// A viewer that knows `self` would notice no difference.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        self.exact == other.exact && self.pts0_ns.abs_diff(other.pts0_ns) <= Self::TOLERANCE_NS
+        self.exact == other.exact
+            && self.pts0_ns.abs_diff(other.pts0_ns) <= Self::TOLERANCE_NS
+            && self.utc_offset_ns.abs_diff(other.utc_offset_ns) <= Self::UTC_TOLERANCE_NS
     }
 }
 
@@ -75,5 +79,13 @@ mod tests {
         assert_eq!(clock.pts0_ns, now - 2_000_000_000);
         let utc = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
         assert!((clock.epoch() + 2.0 - utc.as_secs_f64()).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_told_anew() {
+        let clock = MediaClock { pts0_ns: 0, utc_offset_ns: 0, exact: true };
+        assert!(clock.agrees_with(&MediaClock { pts0_ns: 500_000, utc_offset_ns: 1_000_000, exact: true }));
+        assert!(!clock.agrees_with(&MediaClock { pts0_ns: 2_000_000, ..clock }));
+        assert!(!clock.agrees_with(&MediaClock { utc_offset_ns: 1_000_000_000, ..clock }));
     }
 }

@@ -51,7 +51,7 @@ pub enum Message {
     Clock(Clock),
     /// Fragments were left out before the next one.
     Drop { frames: u64, bytes: u64 },
-    /// An init segment of another kind follows (`SourceBuffer.changeType()`).
+    /// An init segment of another kind follows (`SourceBuffer.changeType()`; with other tracks, another MediaSource).
     Reinit { value: String },
     /// The source has ended.
     Eos,

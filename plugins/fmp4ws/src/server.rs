@@ -138,9 +138,10 @@ impl Drop for Place {
 
 /// Serves `stream` where the user wishes, on a listener that may exist already.
 pub fn open(wish: &Wish, stream: Arc<Stream>) -> Result<Place, Error> {
+    // Before the lock: a name may take its time to be found.
+    let candidates = candidates(&wish.place)?;
     let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     let servers = servers.get_or_insert_default();
-    let candidates = candidates(&wish.place)?;
     let known = candidates.iter().find(|address| servers.contains_key(address));
     let address = match known {
         Some(address) => address.clone(),
@@ -222,7 +223,13 @@ impl Server {
 
     fn start(listener: impl Listening, file: Option<SocketFile>, policy: &Policy) -> Result<Self, Error> {
         let directory = Arc::new(Directory::default());
-        let tls = policy.tls.as_ref().map(tls::Identity::acceptor).transpose()?;
+        let told = Arc::downgrade(&directory);
+        let trouble = move |words: String| {
+            if let Some(stream) = told.upgrade().and_then(|directory| directory.streams().into_iter().next()) {
+                stream.warn(words);
+            }
+        };
+        let tls = policy.tls.as_ref().map(|identity| identity.acceptor(trouble)).transpose()?;
         let access = Access::new(policy.token.clone(), policy.origins.clone(), tls.is_some());
         let router = routes::router(directory.clone(), access);
         let (stop, stopped) = watch::channel(());

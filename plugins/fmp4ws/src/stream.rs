@@ -64,6 +64,8 @@ pub enum Notice {
     Removed(ViewerReport),
     /// A viewer waits for a keyframe that may be far away; repeated with each fragment until one comes.
     KeyframeWanted,
+    /// Something is wrong that whoever runs this can mend; it goes on meanwhile.
+    Warning(String),
 }
 
 type Listener = Box<dyn Fn(Notice) + Send + Sync>;
@@ -268,6 +270,11 @@ impl Stream {
     /// The next fragment; `clock` as far as it is known.
     pub fn publish(&self, fragment: &Arc<Fragment>, clock: Option<MediaClock>) {
         let now = Instant::now();
+        if self.state().eos {
+            // The source goes on after its end (a file that is played again). Viewers have closed the book: it begins anew.
+            let init = self.state().init.clone();
+            init.iter().for_each(|init| self.publish_init(init));
+        }
         let mut state = self.state();
         let State { counters, gop, rate, .. } = &mut *state;
         rate.add(now, fragment.frames, fragment.data.len());
@@ -305,10 +312,17 @@ impl Stream {
         (self.listener)(Notice::KeyframeWanted);
     }
 
+    /// Tells whoever runs this that something is wrong.
+    pub fn warn(&self, words: String) {
+        (self.listener)(Notice::Warning(words));
+    }
+
     /// The source has ended.
     pub fn publish_eos(&self) {
         let mut state = self.state();
-        state.eos = true;
+        if std::mem::replace(&mut state.eos, true) {
+            return;
+        }
         state.viewers.iter().for_each(|viewer| viewer.push(Queue::push_eos));
     }
 
@@ -473,6 +487,23 @@ mod tests {
         let _second = stream.join(Visitor::mse(true, "here")).expect("there is room");
         stream.publish(&fragments[3], None);
         assert_eq!(wanted.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn a_stream_that_goes_on_after_its_end_begins_anew() {
+        let stream = Stream::new("cam", LIMITS, |_| {});
+        let bytes = [init(false), fragment(1, 0, true, b"K"), fragment(1, 40, true, b"K")];
+        let (init, fragments) = parse_parts(&bytes.concat());
+        let seat = stream.join(Visitor::mse(true, "here")).expect("there is room");
+        stream.publish_init(&init);
+        stream.publish(&fragments[0], None);
+        assert_eq!(waiting(&seat), 1);
+        stream.publish_eos();
+        stream.publish_eos();
+        stream.publish(&fragments[1], None);
+        let items: Vec<_> = std::iter::from_fn(|| seat.viewer.take()).collect();
+        assert!(matches!(&items[..], [Item::Eos, Item::Init(_), Item::Fragment { after_gap: false, .. }]), "{items:?}");
+        assert!(!stream.report().eos);
     }
 
     #[test]

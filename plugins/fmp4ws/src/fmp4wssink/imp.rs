@@ -50,7 +50,7 @@ pub struct Fmp4WsSink {
         mutable_ready)]
     #[property(name = "tls-certificate", type = Option<String>, get = |sink: &Self| sink.settings().tls_certificate.clone(),
         set = |sink: &Self, path: Option<String>| sink.settings().tls_certificate = filled(path),
-        blurb = "PEM file with a certificate (and those up to a root): serve https and wss with it",
+        blurb = "PEM file with a certificate (and those up to a root): serve https and wss with it; a renewed one counts at once",
         mutable_ready)]
     #[property(name = "tls-key", type = Option<String>, get = |sink: &Self| sink.settings().tls_key.clone(),
         set = |sink: &Self, path: Option<String>| sink.settings().tls_key = filled(path),
@@ -223,6 +223,12 @@ impl Fmp4WsSink {
             Notice::Added(viewer) => Arrival::Added(viewer),
             Notice::Removed(viewer) => Arrival::Removed(viewer),
             Notice::KeyframeWanted => return self.want_keyframe(),
+            Notice::Warning(words) => {
+                self.obj().call_async(move |sink| {
+                    gst::element_warning!(sink, gst::ResourceError::Settings, ("{words}"));
+                });
+                return;
+            }
         };
         if self.arrivals.push(arrival) {
             self.obj().call_async(|sink| sink.imp().announce());

@@ -8,6 +8,8 @@ mod page;
 #[allow(dead_code, reason = "the other tests use the rest")]
 #[path = "../fmp4wssink/pipeline.rs"]
 mod pipeline;
+mod plain;
 mod scene;
 mod slow_line;
 mod stage;
+mod tls;

@@ -54,10 +54,14 @@ pub struct Page {
 impl Page {
     /// Opens a page of the sink at that port, with nothing on it. `first` runs in it before the player is there.
     pub fn open_with(port: u16, first: &str) -> Page {
+        Page::open_at(&format!("http://127.0.0.1:{port}/?src=nothing"), first)
+    }
+
+    /// The same at that address, of a page without streams: what it would show is replaced.
+    pub fn open_at(address: &str, first: &str) -> Page {
         let runtime = Runtime::new();
         let page = Page { browser: Browser::start(&runtime), _runtime: runtime };
-        // A page without streams: what it would show is replaced.
-        page.browser.open(&format!("http://127.0.0.1:{port}/?src=nothing"));
+        page.browser.open(address);
         page.browser.ask(&format!("document.body.replaceChildren();\n{first}\n{READ_NUMBER}\n{EYES}"));
         page.until("return customElements.get('valkka-video') !== undefined");
         page
@@ -65,6 +69,11 @@ impl Page {
 
     pub fn open(port: u16) -> Page {
         Page::open_with(port, "")
+    }
+
+    /// Goes to another page, which is left as it is.
+    pub fn go(&self, address: &str) {
+        self.browser.open(address);
     }
 
     /// Puts a player of that mode on the page; what was seen before is forgotten.

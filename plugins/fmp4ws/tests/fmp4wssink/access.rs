@@ -91,6 +91,35 @@ async fn with_a_certificate_everything_is_encrypted() {
     assert!(!viewer.media().await.is_empty());
 }
 
+#[tokio::test]
+async fn a_renewed_certificate_counts_at_once_and_a_broken_one_does_not() {
+    let (identity, renewed) = (Identity::new(), Identity::new());
+    let element = sink(&identity.certificate, &identity.key, "port=0");
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {element}"));
+    pipeline.play();
+    let port = pipeline.port();
+    let stream = identity.connect(port).await.expect("the certificate is right");
+    let mut viewer = Viewer::upgrade(Box::new(stream), "/api/ws?src=stream").await;
+    viewer.say(json!({"type": "mse", "value": "avc1.640029"})).await;
+    viewer.record(1).await;
+
+    // Half of the new pair is there.
+    std::fs::copy(&renewed.certificate, &identity.certificate).expect("there is room");
+    for _ in 0..3 {
+        identity.connect(port).await.expect("the certificate from before stays");
+    }
+    let warning = pipeline.wait_warning();
+    assert!(warning.contains("do not fit together") && warning.contains("stays in use"), "{warning}");
+
+    std::fs::copy(&renewed.key, &identity.key).expect("there is room");
+    renewed.connect(port).await.expect("the new certificate counts");
+    assert!(identity.connect(port).await.is_err(), "the old one does not");
+    // Told once, and connections go on.
+    let bus = pipeline.0.bus().expect("a pipeline has a bus");
+    assert!(bus.pop_filtered(&[gst::MessageType::Warning]).is_none());
+    assert!(!viewer.media().await.is_empty());
+}
+
 #[test]
 fn sinks_that_share_a_listener_agree_about_who_may_watch() {
     let (identity, other) = (Identity::new(), Identity::new());

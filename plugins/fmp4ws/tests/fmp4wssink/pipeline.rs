@@ -97,6 +97,14 @@ impl Pipeline {
         }
     }
 
+    /// Waits for a warning, and gives its text.
+    pub fn wait_warning(&self) -> String {
+        match self.wait(&[gst::MessageType::Warning, gst::MessageType::Error]).view() {
+            gst::MessageView::Warning(warning) => warning.error().to_string(),
+            other => panic!("a warning was expected, not {other:?}"),
+        }
+    }
+
     fn wait(&self, types: &[gst::MessageType]) -> gst::Message {
         let bus = self.0.bus().expect("a pipeline has a bus");
         let deadline = gst::ClockTime::from_seconds(DEADLINE.as_secs());
