@@ -228,10 +228,7 @@ impl Intake {
         let mut muxer = self.muxer();
         let result = match self.role() {
             Role::Main => muxer.video(frame, &mut outputs),
-            Role::Sound => {
-                muxer.sound(frame, &mut outputs);
-                Ok(())
-            }
+            Role::Sound => muxer.sound(frame, &mut outputs),
         };
         let keyframe_wanted = muxer.take_keyframe_wanted();
         self.publish(stream, &muxer, outputs);

@@ -17,7 +17,7 @@ fn parsed(pieces: &[&[u8]]) -> (Vec<Output>, Option<Error>) {
 }
 
 /// Frames of anybody: a byte that chooses the codecs, then frames, each with its length in two bytes in front, one in four of them
-/// sound. No panic, and what is written is understood.
+/// sound. An empty one stands for a flush, one of a single byte for a jump in time. No panic, and what is written is understood.
 pub fn frames(data: &[u8]) {
     let Some((&choice, mut rest)) = data.split_first() else { return };
     let mut next = || {
@@ -38,18 +38,26 @@ pub fn frames(data: &[u8]) {
     let mut time = 0i64;
     for index in 0.. {
         let Some(data) = next() else { break };
+        match data {
+            [] => {
+                muxer.flush(index % 2 == 0);
+                continue;
+            }
+            [seconds] => {
+                time += i64::from(seconds.cast_signed()) * 1_000_000_000;
+                continue;
+            }
+            _ => {}
+        }
         // Steps of any size, also back: what the first bytes say.
         let step = data.first_chunk().map_or(0, |bytes| i64::from(i16::from_be_bytes(*bytes)));
         time += 40_000_000 + step * 1000;
         let decode = (choice & 16 != 0).then_some(time - 80_000_000);
         let keyframe = index % 3 == 0;
         let frame = Frame { data, shown: time, decode, length: None, keyframe, arrived: time };
-        if index % 4 == 3 && choice & 8 != 0 {
-            muxer.sound(frame, &mut outputs);
-        } else {
-            // A frame that cannot be read is left out.
-            let _ = muxer.video(frame, &mut outputs);
-        }
+        let sound = index % 4 == 3 && choice & 8 != 0;
+        // A frame that cannot be read is left out.
+        let _ = if sound { muxer.sound(frame, &mut outputs) } else { muxer.video(frame, &mut outputs) };
     }
     muxer.finish_video(&mut outputs);
     let bytes: Vec<u8> = outputs.iter().flat_map(|output| bytes_of(output).to_vec()).collect();

@@ -13,7 +13,8 @@
 //! **Sound** may come late, stop, or never come, and pictures do not wait for it for longer than [`PATIENCE_NS`]: browsers play
 //! only where both tracks have something, so a silent track would stop the picture. Sound that is missing for
 //! [`SILENCE_NS`] is taken out of the stream, and taken in again when it is back; either gives a new init segment, at a keyframe
-//! (one is asked for). What is missing for a shorter time (packets get lost) is filled with silence.
+//! (one is asked for). What is missing for a shorter time (packets get lost) is filled with silence: when the sound is back, or after
+//! [`LATE_NS`], whichever is first.
 
 mod moof;
 mod moov;
@@ -30,6 +31,8 @@ use timeline::{DecodeTimes, Joined};
 pub const PATIENCE_NS: i64 = 1_000_000_000;
 /// Sound that is so far behind the pictures has stopped.
 pub const SILENCE_NS: i64 = 3_000_000_000;
+/// Sound that is so far behind the pictures is not waited for: no player of ours would.
+pub const LATE_NS: i64 = 1_500_000_000;
 /// Running time that falls by more than this is a new beginning, not another order of frames.
 const RESTART: i64 = timeline::TIMESCALE as i64;
 /// What may wait for the other track, in bytes for each.
@@ -89,8 +92,12 @@ struct Sound {
     times: Joined,
     /// Frames that are ahead of the pictures, with their running time.
     waiting: Waiting<i64>,
-    /// Running time of the newest frame.
+    /// Running time of the newest frame; `None` when there never was one.
     heard: Option<i64>,
+    /// The next frame joins to the one before.
+    joined: bool,
+    /// A frame in which nothing is heard, and how long it lasts, like the newest one.
+    silence: Option<(Vec<u8>, u32)>,
     ended: bool,
 }
 
@@ -164,7 +171,7 @@ impl Muxer {
     pub fn set_sound(&mut self, stream: Audio) {
         if self.sound.stream.as_ref() != Some(&stream) {
             self.sound.waiting.clear();
-            self.sound.heard = None;
+            (self.sound.heard, self.sound.joined) = (None, false);
             self.sound.stream = Some(stream);
         }
     }
@@ -193,6 +200,7 @@ impl Muxer {
             self.keyframe_wanted = true;
             return Ok(());
         };
+        let anew = !track.begun;
         (track.begun, track.ended) = (true, false);
         track.times.expect_reorder(entry.reorder.unwrap_or(0));
         let (shown, decode) = (ticks(frame.shown), frame.decode.map(ticks));
@@ -207,6 +215,10 @@ impl Muxer {
         }
         self.origin.get_or_insert(placed.decode);
         track.shown = Some(if restarts { shown } else { track.shown.map_or(shown, |last| last.max(shown)) });
+        if anew || restarts {
+            // The sound goes on as well; how long that may take is counted from here.
+            self.sound.heard = self.sound.heard.map(|_| frame.shown);
+        }
         let picture = Picture { placed, keyframe: sample.keyframe };
         if self.init.is_none() && self.waits_for_sound(frame.arrived) {
             self.held.push(picture, data);
@@ -216,16 +228,21 @@ impl Muxer {
         self.emit_held(outputs);
         self.emit(&picture, &data, outputs);
         self.emit_sound(outputs);
+        self.emit_silence(outputs);
         Ok(())
     }
 
     /// The next frame of sound.
-    pub fn sound(&mut self, frame: Frame<'_>, outputs: &mut Vec<Output>) {
-        let Some(audio) = &self.sound.stream else { return };
+    pub fn sound(&mut self, frame: Frame<'_>, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        let Some(audio) = &self.sound.stream else { return Ok(()) };
+        let duration = audio.duration(frame.data);
+        if duration == 0 {
+            return Err(Error::CutShort);
+        }
         // Encoders begin with what a decoder leaves out: the first frame begins earlier than it is heard.
-        let whole = i64::from(audio.duration(frame.data)) * 1_000_000_000 / i64::from(audio.timescale());
-        let unheard = frame.length.filter(|_| self.sound.heard.is_none()).map_or(0, |length| (whole - length).max(0));
-        (self.sound.heard, self.sound.ended) = (Some(frame.shown), false);
+        let whole = i64::from(duration) * 1_000_000_000 / i64::from(audio.timescale());
+        let unheard = frame.length.filter(|_| !self.sound.joined).map_or(0, |length| (whole - length).max(0));
+        (self.sound.heard, self.sound.joined, self.sound.ended) = (Some(frame.shown), true, false);
         self.sound.waiting.push(frame.shown - unheard.min(whole), frame.data.to_vec());
         while self.sound.waiting.bytes > MAX_WAITING {
             self.sound.waiting.pop_if(|_| true);
@@ -238,6 +255,7 @@ impl Muxer {
             }
         }
         self.emit_sound(outputs);
+        Ok(())
     }
 
     /// The pictures have ended: sound does not wait for them any more.
@@ -269,7 +287,7 @@ impl Muxer {
             Some(track) if pictures => track.begun = false,
             _ => {
                 self.sound.waiting.clear();
-                self.sound.heard = None;
+                self.sound.joined = false;
             }
         }
     }
@@ -294,6 +312,10 @@ impl Muxer {
                 self.keyframe_wanted = true;
                 return;
             }
+        }
+        if self.init.as_ref().is_some_and(|begun| begun.audio.is_none()) {
+            // What was not heard meanwhile is not missing.
+            self.sound.times = Joined::default();
         }
         let init = Init::read(moov::init_segment(&entry, pixel, audio.as_ref()).into());
         outputs.push(Output::Init(Arc::new(init.expect("the reader understands what the writer writes"))));
@@ -323,8 +345,7 @@ impl Muxer {
     /// Sound up to where the pictures are. Sent earlier, it would be of no use, and a viewer that starts at a later
     /// picture would miss it.
     fn emit_sound(&mut self, outputs: &mut Vec<Output>) {
-        let (Some(origin), Some(begun)) = (self.origin(), &self.init) else { return };
-        let Some(audio) = begun.audio.clone().filter(|audio| self.sound.stream.as_ref() == Some(audio)) else { return };
+        let (Some(origin), Some(audio)) = (self.origin(), self.audible()) else { return };
         let Some(track) = &self.video else { return };
         let Some(shown) = track.shown.map(|shown| shown + track.times.interval()) else { return };
         let ended = track.ended;
@@ -337,17 +358,40 @@ impl Muxer {
             let duration = audio.duration(&data);
             let place = self.sound.times.place(scale(heard - origin, timescale), duration, timescale);
             let Some(timeline::Heard { begin, missing }) = place else { continue };
-            let mut put = |begin: i64, data: &[u8]| {
-                let (track, decode) = (moov::AUDIO, u64::try_from(begin).unwrap_or(0));
-                self.put(Sample { track, decode, duration, offset: 0, sync: true, main: false, data }, outputs);
-            };
+            let silence = audio.silence(&data);
             // Browsers stop at a hole in the sound. Longer than this, and the sound was taken out.
             let missing = i64::from(missing).min(scale(SILENCE_NS, timescale) / i64::from(duration.max(1)));
-            if let Some(silence) = audio.silence(&data).filter(|_| missing > 0) {
-                (1..=missing).rev().for_each(|frames| put(begin - frames * i64::from(duration), &silence));
+            if let Some(silence) = &silence {
+                let begins = (1..=missing).rev().map(|frames| begin - frames * i64::from(duration));
+                begins.for_each(|begin| self.put_sound(begin, duration, silence, outputs));
             }
-            put(begin, &data);
+            self.put_sound(begin, duration, &data, outputs);
+            self.sound.silence = silence.map(|silence| (silence, duration));
         }
+    }
+
+    /// Silence up to where the pictures are, for sound that does not come, until it is taken out.
+    fn emit_silence(&mut self, outputs: &mut Vec<Output>) {
+        let shown = self.video.as_ref().and_then(|track| track.shown);
+        let (Some(shown), Some(origin), Some(heard)) = (shown, self.origin, self.sound.heard) else { return };
+        let (Some(audio), Some((silence, duration))) = (self.audible(), self.sound.silence.clone()) else { return };
+        if shown - ticks(heard) > ticks(LATE_NS) {
+            let timescale = audio.timescale();
+            let until = (shown - origin).saturating_mul(timescale.into()) / i64::from(timeline::TIMESCALE);
+            let begins = self.sound.times.fill(until, duration, scale(SILENCE_NS, timescale));
+            begins.into_iter().for_each(|begin| self.put_sound(begin, duration, &silence, outputs));
+        }
+    }
+
+    /// The sound that viewers hear, if what comes in is that.
+    fn audible(&self) -> Option<Audio> {
+        let audio = self.init.as_ref()?.audio.clone();
+        audio.filter(|audio| self.sound.stream.as_ref() == Some(audio))
+    }
+
+    fn put_sound(&mut self, begin: i64, duration: u32, data: &[u8], outputs: &mut Vec<Output>) {
+        let (track, decode) = (moov::AUDIO, u64::try_from(begin).unwrap_or(0));
+        self.put(Sample { track, decode, duration, offset: 0, sync: true, main: false, data }, outputs);
     }
 
     fn put(&mut self, sample: Sample<'_>, outputs: &mut Vec<Output>) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::mp4::elementary::{Aac, H264};
+use crate::mp4::elementary::{Aac, H264, Opus};
 use crate::mp4::{Fragment, Parser};
 
 const MS: i64 = 1_000_000;
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     fn sound(&mut self, ms: i64) {
-        self.muxer.sound(Self::frame(b"frame", ms), &mut self.outputs);
+        self.muxer.sound(Self::frame(b"frame", ms), &mut self.outputs).expect("a valid frame");
     }
 
     /// What came out since the last time: "I codecs", "K ms" for a keyframe, "d ms", "s ms" for sound.
@@ -188,6 +188,10 @@ fn late_sound_joins_at_a_keyframe_and_lost_sound_leaves_at_one() {
     bench.heard();
     bench.picture(&keyframe(), 4120);
     assert_eq!(bench.heard(), ["I avc1.640014", "K 4120"]);
+    // It is back, and what was missing meanwhile is no hole.
+    bench.sound(9000);
+    bench.picture(&keyframe(), 9000);
+    assert_eq!(bench.heard(), ["I avc1.640014,mp4a.40.2", "K 9000", "s 9000"]);
 }
 
 #[test]
@@ -222,6 +226,47 @@ fn a_source_that_starts_again_goes_on_in_media_time() {
 }
 
 #[test]
+fn sound_of_a_source_that_starts_again_stays() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(aac());
+    bench.sound(10_000);
+    bench.picture(&keyframe(), 10_000);
+    bench.heard();
+    [true, false].into_iter().for_each(|pictures| bench.muxer.flush(pictures));
+    bench.picture(&keyframe(), 0);
+    bench.sound(0);
+    // Within the tolerance of stamps, it joins to what was heard before.
+    assert_eq!(bench.heard(), ["K 40", "s 21"]);
+    // It does not come back this time.
+    [true, false].into_iter().for_each(|pictures| bench.muxer.flush(pictures));
+    bench.picture(&keyframe(), 5000);
+    bench.picture(&keyframe(), 6400);
+    assert_eq!(bench.heard(), ["K 5040", "K 6440"]);
+    bench.picture(&keyframe(), 8000);
+    assert_eq!(bench.heard(), ["I avc1.640014", "K 8040"]);
+}
+
+#[test]
+fn pictures_do_not_stand_still_until_a_keyframe_takes_lost_sound_out() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(aac());
+    bench.sound(0);
+    bench.picture(&keyframe(), 0);
+    bench.picture(&delta(), 1480);
+    assert_eq!(bench.heard(), ["I avc1.640014,mp4a.40.2", "K 0", "s 0", "d 1480"]);
+    bench.picture(&delta(), 1520);
+    let heard = bench.heard();
+    assert_eq!((&heard[..2], heard.len()), (&["d 1520".to_owned(), "s 21".to_owned()][..], 71), "{heard:?}");
+    bench.picture(&delta(), 1560);
+    assert_eq!(bench.heard(), ["d 1560", "s 1514", "s 1536"]);
+    // Too late to be heard, and then in time.
+    bench.sound(1400);
+    bench.sound(1557);
+    bench.picture(&delta(), 1600);
+    assert_eq!(bench.heard(), ["s 1557", "d 1600"]);
+}
+
+#[test]
 fn a_frame_that_cannot_be_read_costs_itself() {
     let mut bench = Bench::default();
     let avcc = [&[1, 0x64, 0, 0x14, 0xff, 0xe1, 0, SPS.len() as u8][..], &SPS, &[1, 0, 6], &PPS].concat();
@@ -231,6 +276,15 @@ fn a_frame_that_cannot_be_read_costs_itself() {
     assert_eq!(bench.muxer.video(broken, &mut bench.outputs), Err(Error::CutShort));
     bench.picture(&[0, 0, 0, 2, 0x41, 0x88], 80);
     assert_eq!(bench.heard(), ["I avc1.640014", "K 0", "d 80"]);
+}
+
+#[test]
+fn sound_that_lasts_for_nothing_is_left_out() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(Audio::Opus(Opus::new(2, 48_000)));
+    // Three says that the number of frames follows, and none does.
+    let heard = bench.muxer.sound(Bench::frame(&[0xff, 0], 0), &mut bench.outputs);
+    assert_eq!(heard, Err(Error::CutShort));
 }
 
 #[test]

@@ -161,6 +161,16 @@ impl Joined {
         self.next = Some(begin + duration);
         Some(Heard { begin, missing: u32::try_from(missing).unwrap_or(u32::MAX) })
     }
+
+    /// Takes the time up to `until` for frames of silence. Where each begins, of those that are not older than `most`.
+    pub fn fill(&mut self, until: i64, duration: u32, most: i64) -> Vec<i64> {
+        let duration = i64::from(duration.max(1));
+        let Some(next) = self.next else { return Vec::new() };
+        let missing = ((until - next) / duration).max(0);
+        let end = next + missing * duration;
+        self.next = Some(end);
+        (1..=missing.min(most / duration)).rev().map(|frames| end - frames * duration).collect()
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +250,17 @@ mod tests {
         assert_eq!(places, [(0, 0), (1024, 0), (2048, 0), (3072, 0), (8192, 4), (9216, 0)].map(Some));
         assert_eq!(place(0), None);
         assert_eq!(place(10_240), Some((10_240, 0)));
+    }
+
+    #[test]
+    fn silence_takes_the_place_of_sound_that_does_not_come() {
+        let mut times = Joined::default();
+        assert_eq!(times.fill(5000, 1000, 3000), [0; 0]);
+        times.place(0, 1000, 48_000);
+        assert_eq!(times.fill(3999, 1000, 3000), [1000, 2000]);
+        assert_eq!(times.fill(9000, 1000, 3000), [6000, 7000, 8000]);
+        assert_eq!(times.place(6000, 1000, 48_000), None);
+        assert_eq!(times.place(9010, 1000, 48_000), Some(Heard { begin: 9000, missing: 0 }));
     }
 
     proptest! {
