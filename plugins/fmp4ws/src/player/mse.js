@@ -50,6 +50,8 @@ export class MsePlayback {
   /** What waits to be appended: {data, mime} of an init segment, {data, shift, key, frames} of a fragment. */
   #queue = [];
   #waiting = 0;
+  /** What the first init segment has: a source takes no track more or less later on. */
+  #kinds = null;
   #needsKeyframe = false;
   #keyframes = [];
   /** Times of the pictures that were not presented yet. */
@@ -64,7 +66,7 @@ export class MsePlayback {
 
   /**
    * @param video shows it
-   * @param pace is asked where to be
+   * @param pace is told when samples come, and asked where to be
    * @param clock knows by how much the stream's times are shifted
    * @param fail is called with a reason when it cannot go on
    * @param wantKeyframe is called when the next fragment is of no use without one
@@ -84,27 +86,35 @@ export class MsePlayback {
     video.src = address;
   }
 
-  /** An init segment of that type; the first one, or another one in mid-stream. */
-  init(mime, data) {
+  /** Whether it can go on with that stream. */
+  takes(stream) {
+    return this.#kinds === null || this.#kinds === kinds(stream);
+  }
+
+  /** The init segment of a stream; the first one, or another one in mid-stream. */
+  init(stream, data) {
+    const { mime } = stream;
+    this.#kinds ??= kinds(stream);
     this.#needsKeyframe = false;
     this.#push({ data, mime });
   }
 
-  /** A fragment with the samples of its main track. */
-  fragment(data, samples) {
-    const key = samples.find((sample) => sample.key);
-    if (samples.length > 0 && this.#needsKeyframe) {
+  /** A fragment that came at that time, with its samples, all and those of its main track. */
+  fragment(data, samples, main, now) {
+    samples.forEach(({ pts }) => this.#pace.arrived(pts + this.#clock.shift, now));
+    const key = main.find((sample) => sample.key);
+    if (main.length > 0 && this.#needsKeyframe) {
       if (key === undefined) {
-        this.dropped += samples.length;
+        this.dropped += main.length;
         return;
       }
       this.#needsKeyframe = false;
     }
     if (key !== undefined) this.#keyframes.push(key.pts + this.#clock.shift);
-    this.#coming.push(...samples.map(({ pts }) => pts + this.#clock.shift));
+    this.#coming.push(...main.map(({ pts }) => pts + this.#clock.shift));
     // In a tab that is heard and not seen nothing is presented.
     if (this.#coming.length > MOST_COMING) this.#coming.splice(0, this.#coming.length - MOST_COMING);
-    this.#push({ data, key: key !== undefined, shift: this.#clock.shift, frames: samples.length });
+    this.#push({ data, key: key !== undefined, shift: this.#clock.shift, frames: main.length });
   }
 
   /** Nothing more will come. */
@@ -279,6 +289,11 @@ export class MsePlayback {
       }
     });
   }
+}
+
+/** Of the tracks, in no order: "audio,video". */
+function kinds({ tracks }) {
+  return [...tracks.values()].map(({ kind }) => kind).sort().join();
 }
 
 function joined(parts) {

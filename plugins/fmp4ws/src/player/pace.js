@@ -52,7 +52,7 @@ export class Pace {
     this.base = null;
   }
 
-  /** A sample of that media time is here. */
+  /** What is to be shown at that media time is here. */
   arrived(pts, now) {
     const transit = now - pts;
     let event = this.#events.at(-1);
@@ -90,9 +90,9 @@ export class Pace {
     return Math.max(Math.min(this.jitter, MOST) + this.#reserve, this.wait);
   }
 
-  /** When to show a sample. */
+  /** When to show a sample; at once while nothing is known. */
   due(pts) {
-    return pts + (this.base ?? 0) + this.delay;
+    return this.base === null ? -Infinity : pts + this.base + this.delay;
   }
 
   /** The media time to be shown now; null when that is unknown. */

@@ -323,9 +323,10 @@ export class ValkkaVideo extends HTMLElement {
     this.#stream = { mime: this.#mime, tracks, main, audible: all.some(({ kind }) => kind === "audio") };
     const kind = this.#kindFor(this.#stream);
     const again = this.#playback !== null;
-    if (this.#playback?.kind === kind && !this.#ended) this.#clock.streamChanged();
+    const goesOn = this.#playback?.kind === kind && this.#playback.takes(this.#stream) && !this.#ended;
+    if (goesOn) this.#clock.streamChanged();
     else this.#start(kind);
-    this.#playback.init(this.#mime, data, main);
+    this.#playback.init(this.#stream, data);
     this.#showControls();
     const { width, height } = main;
     if (again) this.dispatchEvent(new CustomEvent("reinit", { detail: { mime: this.#mime, width, height } }));
@@ -366,9 +367,7 @@ export class ValkkaVideo extends HTMLElement {
       if (this.#clock.follow(main)) this.#pace.restart();
       this.#frameDuration = main[0].duration || this.#frameDuration;
     }
-    const timed = this.#playback.kind === "mse" ? samples : main;
-    timed.forEach(({ pts }) => this.#pace.arrived(pts + this.#clock.shift, now));
-    this.#playback.fragment(data, main);
+    this.#playback.fragment(data, samples, main, now);
   }
 
   /** With each picture of the <video>. */

@@ -40,12 +40,15 @@ export class CodecsPlayback {
   #fail;
   #shown;
   #wantKeyframe;
-  #decoder = null;
+  #decoder;
+  /** Of the newest init segment: {codec, description, reorders}; its samples keep it. */
   #config = null;
+  /** What the decoder is set up for: {config, quick}. */
   #configured = null;
-  #reorders = false;
-  /** Samples that wait to be decoded: {pts, key, chunk}. */
+  /** Samples that wait to be decoded: {pts, key, chunk, config, arrived}. */
   #waiting = [];
+  /** Of the newest sample that was decoded: when it came, and when it went to the decoder. */
+  #fed = { arrived: 0, at: 0 };
   /** Decoded pictures, in order. */
   #pictures = [];
   #needsKeyframe = true;
@@ -59,7 +62,7 @@ export class CodecsPlayback {
 
   /**
    * @param canvas shows it
-   * @param pace is asked when a picture is due
+   * @param pace is told when pictures could be shown, and asked when they are to be
    * @param clock knows by how much the stream's times are shifted
    * @param shown is called with {mediaTime, width, height} of each picture
    * @param fail is called with a reason when it cannot go on
@@ -73,38 +76,48 @@ export class CodecsPlayback {
     this.#shown = shown;
     this.#fail = fail;
     this.#wantKeyframe = wantKeyframe;
+    this.#decoder = new VideoDecoder({
+      output: (picture) => this.#decoded(picture),
+      error: (error) => this.#fail(`the stream cannot be decoded: ${error.message}`),
+    });
+    this.#decoder.addEventListener("dequeue", () => this.#feed());
   }
 
-  init(mime, _data, track) {
-    this.#config = { codec: pictureCodec(mime), description: track.description };
-    this.#reorders = false;
+  /** Whether it can go on with that stream: always. */
+  takes() {
+    return true;
+  }
+
+  /** Another stream from here on; samples of the one before may still wait. */
+  init({ mime, main }) {
+    this.#config = { codec: pictureCodec(mime), description: main.description, reorders: false };
     this.#needsKeyframe = true;
-    if (this.#decoder !== null) this.#decoder.flush().catch(() => {}); // What was decoded is to be seen.
-    this.#configure();
   }
 
-  /** A fragment's samples of the picture's track. */
-  fragment(_data, samples) {
-    for (const sample of samples) this.#take(sample);
+  /** A fragment that came at that time, with its samples of the picture's track. */
+  fragment(_data, _samples, main, now) {
+    for (const sample of main) this.#take(sample, now);
     if (this.#waiting.length > 1 && this.#waiting.at(-1).pts - this.#waiting[0].pts > MOST_WAITING) this.#shed();
     this.#feed();
   }
 
-  #take(sample) {
+  #take(sample, now) {
     if (this.#needsKeyframe && !sample.key) {
       this.dropped++;
       return;
     }
     this.#needsKeyframe = false;
-    this.#reorders ||= Math.abs(sample.pts - sample.dts) > sample.duration / 2;
+    this.#config.reorders ||= Math.abs(sample.pts - sample.dts) > sample.duration / 2;
     const pts = sample.pts + this.#clock.shift;
+    // Where pictures are reordered, a sample says little: see #decoded.
+    if (!this.#config.reorders) this.#pace.arrived(pts, now);
     const chunk = new EncodedVideoChunk({
       type: sample.key ? "key" : "delta",
       timestamp: Math.round(pts * 1e6),
       duration: Math.round(sample.duration * 1e6),
       data: sample.data,
     });
-    this.#waiting.push({ pts, key: sample.key, chunk });
+    this.#waiting.push({ pts, key: sample.key, chunk, config: this.#config, arrived: now });
   }
 
   /** Makes room. */
@@ -121,7 +134,7 @@ export class CodecsPlayback {
   /** Nothing more will come. */
   end() {
     this.#feed(true);
-    this.#decoder?.flush().catch(() => {});
+    this.#flush();
   }
 
   /** Nothing comes for a while, as was wished. */
@@ -139,7 +152,7 @@ export class CodecsPlayback {
   close() {
     this.#clear();
     this.#fail = this.#shown = () => {};
-    if (this.#decoder !== null && this.#decoder.state !== "closed") this.#decoder.close();
+    if (this.#decoder.state !== "closed") this.#decoder.close();
   }
 
   keepUp() {
@@ -152,35 +165,23 @@ export class CodecsPlayback {
     return this.#last === null ? 0 : Math.max(0, last - this.#last);
   }
 
-  #configure() {
-    if (this.#decoder === null || this.#decoder.state === "closed") {
-      this.#decoder = new VideoDecoder({
-        output: (picture) => this.#decoded(picture),
-        error: (error) => this.#fail(`the stream cannot be decoded: ${error.message}`),
-      });
-      this.#decoder.addEventListener("dequeue", () => this.#feed());
-    }
-    this.#configured = { ...this.#config, optimizeForLatency: !this.#reorders };
-    try {
-      this.#decoder.configure(this.#configured);
-    } catch (error) {
-      this.#fail(error.message);
-    }
-  }
-
   #clear() {
     clearTimeout(this.#timer);
     this.#waiting = [];
     this.#pictures.splice(0).forEach((picture) => picture.close());
-    if (this.#decoder?.state !== "configured") return;
-    this.#decoder.reset();
-    this.#configure();
+    if (this.#decoder.state === "configured") this.#decoder.reset();
+    this.#configured = null;
+  }
+
+  /** What was decoded is to be seen. */
+  #flush() {
+    if (this.#decoder.state === "configured") this.#decoder.flush().catch(() => {});
   }
 
   /** Decodes what is near, and shows what is due. */
   #feed(all = false) {
     clearTimeout(this.#timer);
-    if (this.#held || this.#decoder?.state !== "configured") return;
+    if (this.#held || this.#decoder.state === "closed") return;
     const full = () => this.#pictures.length >= MOST_DECODED || this.#decoder.decodeQueueSize >= MOST_DECODED;
     while (this.#waiting.length > 0 && (all || (!full() && this.#near() <= performance.now() / 1000))) {
       this.#decode(this.#waiting.shift());
@@ -195,14 +196,17 @@ export class CodecsPlayback {
     this.#timer = setTimeout(() => this.#feed(), Math.max(1, (next - performance.now() / 1000) * 1000));
   }
 
-  #decode({ key, chunk }) {
-    // Pictures may not come in the order in which they are shown: then a decoder must not give each at once. It can be
-    // told so before a keyframe only.
-    if (key && this.#configured.optimizeForLatency === this.#reorders) {
-      this.#decoder.flush().catch(() => {});
-      this.#configure();
-    }
+  #decode({ key, chunk, config, arrived }) {
+    // Pictures may not come in the order in which they are shown: then a decoder must not give each at once.
+    const quick = !config.reorders;
     try {
+      // It can be told so, as anything else about the stream, before a keyframe only.
+      if (key && (this.#configured?.config !== config || this.#configured.quick !== quick)) {
+        this.#flush();
+        this.#decoder.configure({ codec: config.codec, description: config.description, optimizeForLatency: quick });
+        this.#configured = { config, quick };
+      }
+      this.#fed = { arrived, at: performance.now() / 1000 };
       this.#decoder.decode(chunk);
     } catch (error) {
       this.#fail(error.message);
@@ -211,8 +215,9 @@ export class CodecsPlayback {
 
   /** When the next sample is to be decoded. */
   #near() {
-    const first = Math.min(...this.#waiting.slice(0, this.#reorders ? NEAR : 1).map(({ pts }) => pts));
-    return this.#pace.due(first) - (this.#reorders ? REORDERED_LEAD : LEAD);
+    const { reorders } = this.#waiting[0].config;
+    const first = Math.min(...this.#waiting.slice(0, reorders ? NEAR : 1).map(({ pts }) => pts));
+    return this.#pace.due(first) - (reorders ? REORDERED_LEAD : LEAD);
   }
 
   #due(picture) {
@@ -224,6 +229,11 @@ export class CodecsPlayback {
       picture.close();
       return;
     }
+    // A reordered picture is there when the decoder has got the one after it that makes it give it away: that one's arrival
+    // counts, and what decoding took.
+    const reordered = this.#configured !== null && !this.#configured.quick;
+    const ready = this.#fed.arrived + performance.now() / 1000 - this.#fed.at;
+    if (reordered) this.#pace.arrived(picture.timestamp / 1e6, ready);
     const at = this.#pictures.findLastIndex(({ timestamp }) => timestamp <= picture.timestamp) + 1;
     this.#pictures.splice(at, 0, picture);
     this.#feed();

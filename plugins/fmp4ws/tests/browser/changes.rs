@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::codecs::{ENCODED, SINK, assert_right};
+use crate::codecs::{AAC, ENCODED, SINK, assert_right};
 use crate::page::{Page, Seen};
 use crate::scene::{Camera, scene};
 use crate::slow_line::SlowLine;
@@ -140,6 +140,51 @@ fn a_change_of_size_goes_on_without_a_break() {
         assert_eq!(page.ask("return player.stats.reconnects"), 0, "{mode}");
         assert_live(&page, &camera);
     });
+}
+
+#[test]
+fn sound_that_comes_late_and_goes_again_lets_the_picture_go_on() {
+    let sound = format!("{AAC} ! valve name=valve drop=true ! sink.audio");
+    let camera = Camera::start(&format!("{} {sound}", description()));
+    let page = Page::open(camera.port());
+    with_modes(|mode| {
+        page.watch(mode);
+        page.see_more(5);
+        assert_eq!(page.ask("return all('[data-act=sound]')[0].hidden"), true);
+
+        camera.sound(true);
+        page.until("seen.length = 0; return player.stats.mime?.includes('mp4a')");
+        assert_right(&page.see_more(30), &camera);
+        assert_eq!(page.ask("return all('[data-act=sound]')[0].hidden"), false);
+        if mode == "mse" {
+            page.ask("player.muted = false; return 0");
+            page.until("return !player.video.muted && player.video.webkitAudioDecodedByteCount > 20000");
+            page.see_more(10);
+        }
+
+        camera.sound(false);
+        page.until("seen.length = 0; return player.stats.mime?.includes('mp4a') === false");
+        assert_right(&page.see_more(30), &camera);
+        assert_live(&page, &camera);
+        assert_eq!(page.ask("return [player.stats.mode, player.stats.reconnects]"), json!([mode, 0]));
+        assert_eq!(page.told("reinit"), 2, "{mode}");
+    });
+}
+
+#[test]
+fn pictures_that_are_kept_back_survive_a_change_of_size() {
+    let camera = Camera::start(&description());
+    let page = Page::open(camera.port());
+    page.watch("webcodecs");
+    // As long as boxes may need to be drawn over them.
+    page.ask("player.delay = 0.6; return 0");
+    page.see_more(30);
+    camera.resize(480, 272);
+    let seen = page.see("pictures of the new size", |seen| seen.last().is_some_and(|seen| seen.width == 480));
+    // Those of the old size that still waited were shown at their time, and in order.
+    assert_right(&seen, &camera);
+    assert_right(&page.see_more(30), &camera);
+    assert_eq!(page.ask("return [player.stats.mode, player.stats.reconnects]"), json!(["webcodecs", 0]));
 }
 
 #[test]

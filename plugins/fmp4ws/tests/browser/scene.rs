@@ -65,6 +65,11 @@ impl Camera {
         self.pipeline.0.base_time().expect("the pipeline plays").nseconds() as f64 / 1e6
     }
 
+    /// Lets sound through a `valve name=valve`, or not.
+    pub fn sound(&self, flows: bool) {
+        self.pipeline.element("valve").set_property("drop", !flows);
+    }
+
     /// Another size from here on.
     pub fn resize(&self, width: u32, height: u32) {
         let caps: gst::Caps = caps(width, height).parse().expect("these are caps");
