@@ -17,7 +17,7 @@ async fn every_frame_in_time(source: &str, codec: &str) -> Vec<Received> {
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     let received = viewer.rest().await;
-    let mut stamps: Vec<i64> = stamps.try_iter().collect();
+    let mut stamps = stamps.all();
     assert_eq!(stamps.len(), 60);
     stamps.sort_unstable();
 
@@ -84,7 +84,7 @@ async fn b_frames_without_decode_times_find_their_place() {
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     let received = viewer.rest().await;
-    let mut stamps: Vec<i64> = stamps.try_iter().collect();
+    let mut stamps = stamps.all();
     stamps.sort_unstable();
     let (file, pts0) = (File::new(&received), pts0(&received));
     assert_same("ffprobe", &ffprobe(&file.path).video, pts0, &stamps);
@@ -115,7 +115,7 @@ async fn picture_and_sound_in_time(encoder: &str, codec: &str, lossy: bool) {
     let received = viewer.rest().await;
     let Some(Received::Json(mse)) = received.first() else { panic!("{:?} is no message", received.first()) };
     assert_eq!(mse["value"], format!("video/mp4; codecs=\"avc1.640014,{codec}\""));
-    let (pictures, sounds): (Vec<i64>, Vec<i64>) = (pictures.try_iter().collect(), sounds.try_iter().collect());
+    let (pictures, sounds) = (pictures.all(), sounds.all());
     let (file, pts0) = (File::new(&received), pts0(&received));
     for (name, Times { video, audio }) in [("ffprobe", ffprobe(&file.path)), ("qtdemux", qtdemux(&file.path))] {
         assert_same(name, &video, pts0, &pictures);

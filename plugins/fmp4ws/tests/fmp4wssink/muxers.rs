@@ -27,7 +27,7 @@ async fn received_of(description: &str) -> (Vec<Received>, Vec<i64>) {
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     let received = viewer.rest().await;
-    let mut stamps: Vec<i64> = stamps.try_iter().collect();
+    let mut stamps = stamps.all();
     stamps.sort_unstable();
     (received, stamps)
 }

@@ -85,21 +85,34 @@ pub fn qtdemux(file: &Path) -> Times {
     Times { video, audio }
 }
 
-/// Channel times of the buffers that go into a pad of that element.
-pub fn stamps(element: &gst::Element, pad: &str) -> Receiver<i64> {
-    let (send, stamps) = channel();
-    let weak = element.downgrade();
+/// Times of the buffers that go into a pad.
+pub struct Stamps {
+    running: Receiver<gst::ClockTime>,
+    element: gst::Element,
+}
+
+impl Stamps {
+    /// Channel times of all so far. Sources that are not live begin before the pipeline plays, and only then it has a base time:
+    /// to be asked when it does.
+    pub fn all(&self) -> Vec<i64> {
+        let base = self.element.base_time().expect("it plays");
+        self.running.try_iter().map(|time| (base + time).nseconds().cast_signed()).collect()
+    }
+}
+
+/// Notes the times of what goes into a pad of that element.
+pub fn stamps(element: &gst::Element, pad: &str) -> Stamps {
+    let (send, running) = channel();
     let pad = element.static_pad(pad).expect("the element has this pad");
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let segment = pad.sticky_event::<gst::event::Segment>(0).expect("a segment comes before buffers");
         let segment = segment.segment().downcast_ref::<gst::ClockTime>().expect("in time").clone();
         let pts = info.buffer().expect("a buffer probe").pts().expect("frames have times");
         let running_time = segment.to_running_time(pts).expect("frames are in the segment");
-        let base = weak.upgrade().and_then(|element| element.base_time()).expect("it plays");
-        let _ = send.send((base + running_time).nseconds().cast_signed());
+        let _ = send.send(running_time);
         gst::PadProbeReturn::Ok
     });
-    stamps
+    Stamps { running, element: element.clone() }
 }
 
 /// What the sink says about media times.
