@@ -39,7 +39,6 @@ pub fn of(meta: &VideoMeta) -> VideoLayout {
 /// A layout that lies inside of payloads of a certain size.
 #[derive(Debug)]
 pub struct Checked {
-    payload: usize,
     format: VideoFormat,
     width: u32,
     height: u32,
@@ -58,7 +57,6 @@ impl Checked {
         let [top, bottom, left, right] = layout.padding;
         let aligned = layout.padding != [0; 4] || layout.stride_align != [0; 4];
         Some(Self {
-            payload,
             format,
             width: layout.width,
             height: layout.height,
@@ -69,11 +67,24 @@ impl Checked {
         })
     }
 
-    /// Adds the meta to `buffer`. False when its payload is not of the size that was checked, or GStreamer refuses.
+    fn is(&self, meta: &VideoMeta) -> bool {
+        let parts = |of: &gst_video::VideoAlignment| {
+            ([of.padding_top(), of.padding_bottom(), of.padding_left(), of.padding_right()], *of.stride_align())
+        };
+        meta.format() == self.format
+            && (meta.width(), meta.height(), meta.video_frame_flags()) == (self.width, self.height, self.flags)
+            && meta.offset() == self.offsets
+            && meta.stride() == self.strides
+            && parts(&meta.alignment()) == self.alignment.as_ref().map_or(([0; 4], [0; 4]), parts)
+    }
+
+    /// Gives `buffer`, which has or will have a payload of the size that was checked, this meta and no other one; keeps it when it has
+    /// it. False when GStreamer refuses.
     pub fn restore(&self, buffer: &mut gst::BufferRef) -> bool {
-        if buffer.size() != self.payload {
-            return false;
+        if buffer.meta::<VideoMeta>().is_some_and(|meta| self.is(&meta)) {
+            return true;
         }
+        remove(buffer);
         let added =
             VideoMeta::add_full(buffer, self.flags, self.format, self.width, self.height, &self.offsets, &self.strides);
         let Ok(mut meta) = added else { return false };
@@ -81,6 +92,15 @@ impl Checked {
             let _ = meta.set_alignment(alignment);
         }
         true
+    }
+}
+
+/// Takes the video meta off `buffer`.
+pub fn remove(buffer: &mut gst::BufferRef) {
+    while let Some(meta) = buffer.meta_mut::<VideoMeta>() {
+        if meta.remove().is_err() {
+            break;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use gst_base::{
     subclass::{base_src::CreateSuccess, prelude::*},
 };
 
-use super::gate::Gate;
+use super::{gate::Gate, wrapper::WrapperPool};
 use crate::{
     errors,
     lock::lock,
@@ -89,6 +89,9 @@ pub(super) struct Stream {
     pub(super) origin: Option<Origin>,
     pub(super) clock: KnownClock,
     pub(super) metas: Known,
+    /// The buffer of the next frame, made while there was none.
+    pub(super) blank: Option<gst::Buffer>,
+    pub(super) wrappers: WrapperPool,
 }
 
 impl Stream {
@@ -110,6 +113,8 @@ impl Stream {
             origin: None,
             clock: KnownClock::default(),
             metas: Known::default(),
+            blank: None,
+            wrappers: WrapperPool::default(),
         };
         stream.expect_writer();
         stream

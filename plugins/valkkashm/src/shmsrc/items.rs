@@ -45,6 +45,7 @@ impl ValkkaShmSrc {
     }
 
     fn wait(&self, stream: &mut Stream) -> Result<(), gst::FlowError> {
+        self.prepare(stream);
         let timeout = stream.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match stream.reader.wait(timeout) {
             // Cancelled: the gate says what to do.

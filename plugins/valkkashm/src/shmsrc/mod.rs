@@ -38,6 +38,7 @@ mod gate;
 mod imp;
 mod items;
 mod wrap;
+mod wrapper;
 
 use gst::{glib, prelude::*};
 

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use frame_ring::{Frame, FrameInfo, Integrity};
 use gst::subclass::prelude::*;
 
-use super::imp::{CAT, Stream, ValkkaShmSrc};
+use super::{
+    imp::{CAT, Stream, ValkkaShmSrc},
+    wrapper::WrapperPool,
+};
 use crate::{
     frame_meta::FrameMark,
     lock::lock,
@@ -14,6 +17,24 @@ use crate::{
 };
 
 impl ValkkaShmSrc {
+    /// Makes the buffer of the next frame as far as that is known, in time in which nobody waits for it.
+    pub(super) fn prepare(&self, stream: &mut Stream) {
+        if stream.blank.is_none() {
+            stream.blank = Some(self.blank(&stream.wrappers, &stream.metas));
+        }
+    }
+
+    /// A buffer that lacks nothing but its frame, if that is like the last one.
+    fn blank(&self, wrappers: &WrapperPool, metas: &Known) -> gst::Buffer {
+        let mut buffer = wrappers.wrapper();
+        let new = buffer.get_mut().expect("nobody else has it yet");
+        if let (Some((_, Some(checked))), true) = (metas.layout(), lock(&self.negotiation).video.is_some()) {
+            checked.restore(new);
+        }
+        FrameMark::prepare(new);
+        buffer
+    }
+
     /// The buffer around `frame`. The frame's slot goes back when the last reference to its memory is gone.
     pub(super) fn wrap(&self, stream: &mut Stream, frame: Frame) -> gst::Buffer {
         let info = *frame.info();
@@ -30,7 +51,10 @@ impl ValkkaShmSrc {
         if frame.integrity() == Integrity::Torn {
             flags |= gst::BufferFlags::CORRUPTED;
         }
-        let mut buffer = gst::Buffer::new();
+        let mut buffer = match stream.blank.take() {
+            Some(blank) => blank,
+            None => self.blank(&stream.wrappers, &metas),
+        };
         // Frames may be empty; a memory of no bytes is none.
         if !frame.as_ref().is_empty() {
             buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
@@ -58,13 +82,15 @@ impl ValkkaShmSrc {
     /// layout that the writer told is none.
     fn lay_out(&self, mut buffer: gst::Buffer, metas: &Known) -> (gst::Buffer, bool) {
         let negotiation = lock(&self.negotiation);
+        let new = buffer.get_mut().expect("nobody else has it yet");
         let (Some(video), Some((layout, checked))) = (&negotiation.video, metas.layout()) else {
+            layout::remove(new);
             return (buffer, true);
         };
-        let new = buffer.get_mut().expect("nobody else has it yet");
         if !checked.is_some_and(|checked| checked.restore(new)) {
             gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame: {layout:?}");
             self.metas_dropped.fetch_add(1, Relaxed);
+            layout::remove(new);
             return (buffer, false);
         }
         if negotiation.video_meta || layout::is_default(layout, video) {
