@@ -42,7 +42,7 @@ mod imp {
 
     #[derive(Default)]
     pub struct WrapperPool {
-        spare: Mutex<Vec<gst::Buffer>>,
+        pub(super) spare: Mutex<Vec<gst::Buffer>>,
     }
 
     #[glib::object_subclass]
@@ -96,7 +96,7 @@ mod tests {
         let first = buffer.as_ptr();
         {
             let buffer = buffer.get_mut().expect("nobody else has it");
-            buffer.append_memory(gst::Memory::from_slice([1, 2, 3]));
+            buffer.append_memory(gst::Memory::from_slice([0; 12]));
             buffer.set_pts(gst::ClockTime::SECOND);
             buffer.set_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::CORRUPTED);
             frame_meta::FrameMark::prepare(buffer);
