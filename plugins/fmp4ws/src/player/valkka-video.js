@@ -59,6 +59,8 @@ const MOST_DELAY = 2.5;
 const REPORT = 2;
 /** A picture that stands still for longer than so many seconds, and so many pictures, has stalled. */
 const [STALL, STALL_FRAMES] = [1, 4];
+/** Looks at which media had come, and nothing was played of it, after which the browser counts as stuck: 6 s. */
+const STUCK = 24;
 
 /** Codecs that this browser plays. */
 export function playableCodecs() {
@@ -94,6 +96,8 @@ export class ValkkaVideo extends HTMLElement {
   #ticker = null;
   #ticked = 0;
   #reported = 0;
+  /** {fragments, played} at the last look, and how often nothing was played since. */
+  #looked = { fragments: 0, played: 0, stuck: 0 };
   #counters = { bytes: 0, fragments: 0, droppedByServer: 0, reconnects: 0, frames: 0 };
 
   constructor() {
@@ -409,6 +413,7 @@ export class ValkkaVideo extends HTMLElement {
     this.#ticked = now;
     this.#connection?.check();
     if (!this.#held) this.#playback?.keepUp();
+    this.#unstick();
     const still = (now - this.#shown.at) / 1000;
     if (this.#state === "playing" && still > Math.max(STALL, STALL_FRAMES * this.#frameDuration)) this.#enter("stalled", "nothing new comes");
     if (this.#extended && this.#state === "playing" && now - this.#reported > REPORT * 1000) {
@@ -417,6 +422,18 @@ export class ValkkaVideo extends HTMLElement {
       this.#connection.say({ type: "report", buffered: ahead, latency, dropped: droppedByBrowser, time: now / 1000 });
     }
     if (this.hasAttribute("figures")) this.#controls.figures(this.stats);
+  }
+
+  /** Browsers can stop without a word, for instance where one of two tracks ends: then another connection helps. */
+  #unstick() {
+    const { fragments } = this.#counters;
+    const played = this.#counters.frames + this.video.currentTime;
+    const waits = this.#held || this.#ended || (this.#playback?.kind === "mse" && this.video.paused);
+    const come = !waits && fragments > this.#looked.fragments;
+    this.#looked = { fragments, played, stuck: played === this.#looked.played ? this.#looked.stuck + Number(come) : 0 };
+    if (this.#looked.stuck < STUCK) return;
+    this.#looked.stuck = 0;
+    this.#connection?.again("nothing is played of what comes");
   }
 
   /** Whether anybody looks or listens has changed: for whom nobody does, nothing needs to be sent. */

@@ -11,9 +11,9 @@
 const MOST_DECODED = 8;
 /** Seconds of media that may wait; beyond, the oldest go, up to a keyframe. */
 const MOST_WAITING = 5;
-/** Seconds before its time at which a sample is decoded; where pictures are reordered, those after it are needed as well. */
-const [LEAD, REORDERED_LEAD] = [0.06, 0.25];
-/** Samples that are looked at to see what is near: more than any group of pictures that depend on a later one. */
+/** Seconds before its time at which a sample is decoded. */
+const LEAD = 0.06;
+/** The same in samples, where pictures are reordered: more than depend on a later one, or than a decoder wants to see first. */
 const NEAR = 8;
 /** A picture that is so late (seconds) is passed over for newer ones, but not for longer than that. */
 const OLD = 0.2;
@@ -45,7 +45,7 @@ export class CodecsPlayback {
   #config = null;
   /** What the decoder is set up for: {config, quick}. */
   #configured = null;
-  /** Samples that wait to be decoded: {pts, key, chunk, config, arrived}. */
+  /** Samples that wait to be decoded: {pts, duration, key, chunk, config, arrived}. */
   #waiting = [];
   /** Of the newest sample that was decoded: when it came, and when it went to the decoder. */
   #fed = { arrived: 0, at: 0 };
@@ -117,7 +117,7 @@ export class CodecsPlayback {
       duration: Math.round(sample.duration * 1e6),
       data: sample.data,
     });
-    this.#waiting.push({ pts, key: sample.key, chunk, config: this.#config, arrived: now });
+    this.#waiting.push({ pts, duration: sample.duration, key: sample.key, chunk, config: this.#config, arrived: now });
   }
 
   /** Makes room. */
@@ -215,9 +215,9 @@ export class CodecsPlayback {
 
   /** When the next sample is to be decoded. */
   #near() {
-    const { reorders } = this.#waiting[0].config;
+    const { config: { reorders }, duration } = this.#waiting[0];
     const first = Math.min(...this.#waiting.slice(0, reorders ? NEAR : 1).map(({ pts }) => pts));
-    return this.#pace.due(first) - (reorders ? REORDERED_LEAD : LEAD);
+    return this.#pace.due(first) - (reorders ? NEAR * duration : LEAD);
   }
 
   #due(picture) {

@@ -188,6 +188,23 @@ fn pictures_that_are_kept_back_survive_a_change_of_size() {
 }
 
 #[test]
+fn a_browser_that_is_stuck_gets_another_connection() {
+    let camera = Camera::start(&description());
+    let page = Page::open(camera.port());
+    page.watch("mse");
+    page.see_more(5);
+    // It takes everything and plays nothing, and says nothing of it.
+    page.ask(
+        "window.append = SourceBuffer.prototype.appendBuffer;
+         SourceBuffer.prototype.appendBuffer = function () { setTimeout(() => this.dispatchEvent(new Event('updateend'))); };
+         return 0",
+    );
+    page.until("return player.stats.reconnects > 0");
+    page.ask("SourceBuffer.prototype.appendBuffer = append; seen.length = 0; return 0");
+    assert_right(&page.see_more(30), &camera);
+}
+
+#[test]
 fn where_media_sources_are_managed_these_are_used() {
     let camera = Camera::start(&description());
     // As in Safari on telephones, in names at least.
