@@ -36,6 +36,19 @@ pub fn of(meta: &VideoMeta) -> VideoLayout {
     }
 }
 
+/// Does `layout` say what the meta of a buffer says?
+pub fn is_of(layout: &VideoLayout, meta: &VideoMeta) -> bool {
+    let alignment = meta.alignment();
+    let padding =
+        [alignment.padding_top(), alignment.padding_bottom(), alignment.padding_left(), alignment.padding_right()];
+    (layout.width, layout.height, layout.id) == (meta.width(), meta.height(), meta.id())
+        && layout.frame_flags == meta.video_frame_flags().bits()
+        && layout.strides == meta.stride()
+        && layout.offsets.iter().copied().eq(meta.offset().iter().map(|offset| *offset as u64))
+        && (layout.padding, layout.stride_align) == (padding, *alignment.stride_align())
+        && layout.format == meta.format().to_str().as_str()
+}
+
 /// A layout that lies inside of payloads of a certain size.
 #[derive(Debug)]
 pub struct Checked {

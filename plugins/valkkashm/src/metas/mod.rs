@@ -24,12 +24,30 @@ use wire::{Record, Region, VideoLayout};
 /// Custom meta types stay in a process for its lifetime. A writer cannot make a reader register more than this.
 const MAX_NEW_CUSTOM_TYPES: usize = 256;
 
+/// The layout of the last picture, and its record: most pictures of a stream have the same one.
+#[derive(Debug, Default)]
+pub struct LastLayout {
+    layout: VideoLayout,
+    bytes: Vec<u8>,
+}
+
+impl LastLayout {
+    fn encode(&mut self, meta: &VideoMeta, out: &mut Vec<u8>) {
+        if self.bytes.is_empty() || !layout::is_of(&self.layout, meta) {
+            self.layout = layout::of(meta);
+            self.bytes.clear();
+            wire::encode(&Record::Video(self.layout.clone()), &mut self.bytes);
+        }
+        out.extend_from_slice(&self.bytes);
+    }
+}
+
 /// Appends the metas of `buffer` to `out` and returns how many are of a kind that does not pass.
-pub fn collect(buffer: &gst::BufferRef, out: &mut Vec<u8>) -> u32 {
+pub fn collect(buffer: &gst::BufferRef, last: &mut LastLayout, out: &mut Vec<u8>) -> u32 {
     let mut unknown = 0;
     // First, so that readers that look for strides only need not read on.
     if let Some(meta) = buffer.meta::<VideoMeta>() {
-        wire::encode(&Record::Video(layout::of(&meta)), out);
+        last.encode(&meta, out);
     }
     buffer.foreach_meta(|meta| {
         match record_of(&meta) {
@@ -226,7 +244,7 @@ mod tests {
 
     fn carried(buffer: &gst::BufferRef) -> gst::Buffer {
         let mut bytes = Vec::new();
-        assert_eq!(collect(buffer, &mut bytes), 0);
+        assert_eq!(collect(buffer, &mut LastLayout::default(), &mut bytes), 0);
         let records = wire::decode(&bytes).expect("what was encoded decodes");
         let mut copy = gst::Buffer::new();
         assert_eq!(restore(&records, copy.get_mut().expect("new")), 0);
@@ -250,6 +268,32 @@ mod tests {
         let meta = copy.meta::<gst_video::VideoRegionOfInterestMeta>().expect("carried");
         assert_eq!((meta.rect(), meta.id(), meta.parent_id(), meta.roi_type()), ((1, 2, 3, 4), 9, 8, "person"));
         assert_eq!(meta.params().collect::<Vec<_>>(), vec![param.as_ref()]);
+    }
+
+    #[test]
+    fn the_record_of_a_layout_is_that_of_this_picture_and_not_of_the_last_one() {
+        gst::init().expect("GStreamer starts");
+        let mut last = LastLayout::default();
+        let picture = |width: u32, stride: i32, flags: gst_video::VideoFrameFlags| {
+            let mut buffer = gst::Buffer::with_size(4096).expect("memory");
+            let format = gst_video::VideoFormat::Nv12;
+            let offsets = [0, stride as usize * 16];
+            VideoMeta::add_full(buffer.get_mut().expect("new"), flags, format, width, 16, &offsets, &[stride; 2])
+                .expect("fits");
+            buffer
+        };
+        let (usual, field) = (gst_video::VideoFrameFlags::empty(), gst_video::VideoFrameFlags::INTERLACED);
+        for (width, stride, flags) in
+            [(64, 64, usual), (64, 64, usual), (64, 80, usual), (60, 80, usual), (60, 80, field)]
+        {
+            let buffer = picture(width, stride, flags);
+            let (mut remembered, mut anew) = (Vec::new(), Vec::new());
+            collect(&buffer, &mut last, &mut remembered);
+            collect(&buffer, &mut LastLayout::default(), &mut anew);
+            assert_eq!(remembered, anew);
+            let meta = buffer.meta::<VideoMeta>().expect("it was added");
+            assert_eq!(video(&wire::decode(&remembered).expect("well formed")), Some(&layout::of(&meta)));
+        }
     }
 
     #[test]

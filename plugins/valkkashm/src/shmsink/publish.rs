@@ -73,7 +73,7 @@ impl ValkkaShmSink {
 
     fn publish_once(&self, started: &Started, buffer: &gst::Buffer) -> Result<(), Failure> {
         let mut metas = Vec::with_capacity(USUAL_METAS);
-        let unknown = metas::collect(buffer, &mut metas);
+        let unknown = metas::collect(buffer, &mut lock(&self.stream).layout, &mut metas);
         let info = self.describe(buffer, &mut metas);
         lock(&self.origins).announce(frame_meta::origin(buffer));
         let published = match self.publish_own(started, buffer, &info, &metas)? {

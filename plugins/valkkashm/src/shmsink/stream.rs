@@ -10,6 +10,7 @@ use super::imp::{CAT, Started, ValkkaShmSink};
 use crate::{
     events::{self, Flavour, StreamEvent},
     lock::lock,
+    metas::LastLayout,
     time::{self, KnownClock, Origin},
 };
 
@@ -29,6 +30,7 @@ pub(super) struct Stream {
     /// Of a pipeline without a clock.
     pub(super) origin: Option<Origin>,
     pub(super) clock: KnownClock,
+    pub(super) layout: LastLayout,
 }
 
 impl ValkkaShmSink {

@@ -115,17 +115,23 @@ mod tests {
 
     #[test]
     fn memory_that_a_buffer_had_goes_back_with_its_last_reference() {
-        struct Told(std::sync::Arc<()>);
-        impl AsRef<[u8]> for Told {
+        struct Frame {
+            bytes: [u8; 5],
+            _alive: std::sync::Arc<()>,
+        }
+        impl AsRef<[u8]> for Frame {
             fn as_ref(&self) -> &[u8] {
-                b"frame"
+                &self.bytes
             }
         }
         gst::init().expect("GStreamer starts");
         let pool = WrapperPool::default();
         let alive = std::sync::Arc::new(());
         let mut buffer = pool.wrapper();
-        buffer.get_mut().expect("nobody else has it").append_memory(gst::Memory::from_slice(Told(alive.clone())));
+        buffer
+            .get_mut()
+            .expect("nobody else has it")
+            .append_memory(gst::Memory::from_slice(Frame { bytes: *b"frame", _alive: alive.clone() }));
         let second = buffer.clone();
         drop(buffer);
         assert_eq!(std::sync::Arc::strong_count(&alive), 2);
