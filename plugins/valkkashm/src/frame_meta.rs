@@ -155,7 +155,7 @@ impl Fields {
             // No tags: it stays right whatever happens to the picture.
             gst::meta::CustomMeta::register_simple(NAME);
             Self {
-                api: glib::Type::from_name(&format!("{NAME}-api")).expect("registered just before"),
+                api: glib::Type::from_name(format!("{NAME}-api")).expect("registered just before"),
                 generation: glib::Quark::from_str("generation"),
                 seq: glib::Quark::from_str("seq"),
                 published: glib::Quark::from_str("published"),
