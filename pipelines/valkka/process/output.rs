@@ -8,6 +8,8 @@ use crate::mask::mask;
 
 /// A line longer than this is cut: a process that never ends its line must not fill our memory.
 const LONGEST_LINE: usize = 256 * 1024;
+/// Of a line for people, what is kept: thousands are.
+const LONGEST_SHOWN: usize = 2048;
 /// How many lines are remembered of each process.
 const REMEMBERED: usize = 50;
 
@@ -42,7 +44,12 @@ pub struct LastLines(Mutex<VecDeque<String>>);
 impl LastLines {
     /// Remembers a line, and hands it back as it may be shown.
     pub fn remember(&self, line: &str) -> String {
-        let line = mask(line);
+        // Cut when it is masked already: half a password is not known as one.
+        let mut line = mask(line);
+        if line.len() > LONGEST_SHOWN {
+            line.truncate(line.floor_char_boundary(LONGEST_SHOWN));
+            line.push('…');
+        }
         let mut lines = self.0.lock().expect("nothing panics under this lock");
         if lines.len() == REMEMBERED {
             lines.pop_front();
@@ -108,6 +115,12 @@ mod tests {
     async fn a_line_without_end_is_cut() {
         let text = vec![b'x'; LONGEST_LINE + 100];
         assert_eq!(lines(&text).await[0].len(), LONGEST_LINE);
+    }
+
+    #[test]
+    fn of_a_long_line_the_beginning_is_kept() {
+        let shown = LastLines::default().remember(&"ü".repeat(LONGEST_SHOWN));
+        assert!(shown.len() < LONGEST_SHOWN + 8 && shown.ends_with("ü…"), "{}", shown.len());
     }
 
     #[test]
