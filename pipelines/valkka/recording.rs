@@ -56,18 +56,25 @@ fn prune_folder(folder: &Path, camera: &str, limits: &Recording, now: SystemTime
     // The newest first, and it stays.
     pieces.sort_by_key(|piece| std::cmp::Reverse(piece.written));
     let mut kept = pieces.first().map_or(0, |newest| newest.bytes);
-    let mut removed = 0;
+    let (mut removed, mut problem) = (0, None);
     for piece in pieces.iter().skip(1) {
         let age = now.duration_since(piece.written).unwrap_or_default();
         kept = kept.saturating_add(piece.bytes);
         let too_many = limits.max_size_bytes.is_some_and(|most| kept > most);
         if age > Duration::from_secs(limits.max_age_s) || too_many {
-            fs::remove_file(&piece.path)?;
+            match fs::remove_file(&piece.path) {
+                Ok(()) => removed += 1,
+                // Somebody else was first.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    problem.get_or_insert(error);
+                    continue;
+                }
+            }
             kept -= piece.bytes;
-            removed += 1;
         }
     }
-    Ok(removed)
+    problem.map_or(Ok(removed), Err)
 }
 
 #[cfg(test)]

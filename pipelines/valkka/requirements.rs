@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 pub const GST_LAUNCH: &str = "gst-launch-1.0";
 const GST_INSPECT: &str = "gst-inspect-1.0";
+/// It may have to look through all plug-ins of the machine, on a busy machine.
+const INSPECT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Debian's package of each element that may be missing; the rest is in plugins-base and tools.
 const PACKAGES: [(&str, &[&str]); 4] = [
@@ -41,7 +44,7 @@ pub enum Missing {
     #[error("{0} is not to be found in PATH: install it (Debian and Ubuntu: apt install gstreamer1.0-tools)")]
     Program(&'static str),
     #[error("{GST_INSPECT} fails: {0}")]
-    Inspect(std::io::Error),
+    Inspect(io::Error),
     #[error("{0}")]
     Elements(String),
     #[error("this machine lacks: {0}")]
@@ -62,7 +65,14 @@ pub async fn present() -> Result<BTreeSet<String>, Missing> {
         find_in_path(program).ok_or(Missing::Program(program))?;
     }
     // One process for all elements. It also brings GStreamer's registry up to date before many processes want it.
-    let output = Command::new(GST_INSPECT).output().await.map_err(Missing::Inspect)?;
+    let listed = timeout(INSPECT_LIMIT, Command::new(GST_INSPECT).kill_on_drop(true).output());
+    let late = || io::Error::other(format!("it does not end within {} s; try it by hand", INSPECT_LIMIT.as_secs()));
+    let output = listed.await.unwrap_or_else(|_| Err(late())).map_err(Missing::Inspect)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = format!("{}: {}", output.status, said.lines().last().unwrap_or_default());
+        return Err(Missing::Inspect(io::Error::other(said)));
+    }
     let listing = String::from_utf8_lossy(&output.stdout);
     Ok(elements_listed(&listing).into_iter().map(str::to_owned).collect())
 }

@@ -1,6 +1,11 @@
 //! Changes of the file that somebody makes while it runs: a camera more or less. All else in it, comments included, stays.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use serde_json::{Map, Value as Json};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
@@ -10,6 +15,9 @@ pub fn add_camera(file: &Path, name: &str, camera: &Map<String, Json>) -> io::Re
     change(file, |document| {
         let cameras = document.entry("cameras").or_insert_with(|| Item::Table(implicit()));
         let cameras = cameras.as_table_mut().ok_or_else(|| io::Error::other("its cameras are an inline table"))?;
+        if cameras.contains_key(name) {
+            return Err(io::Error::other(format!("it has a table cameras.{name} already, which is not enabled")));
+        }
         let mut table = Table::new();
         for (key, value) in camera.iter().filter(|(key, _)| *key != "name") {
             if let Some(value) = toml(value) {
@@ -61,13 +69,20 @@ fn change(file: &Path, change: impl FnOnce(&mut DocumentMut) -> io::Result<()>) 
     // The whole file or none of it, whatever happens meanwhile; a link stays one.
     let file = fs::canonicalize(file)?;
     let part = file.with_extension(format!("toml.{}", std::process::id()));
-    let written = fs::write(&part, document.to_string())
+    let written = write_private(&part, &document.to_string())
         .and_then(|()| fs::set_permissions(&part, fs::metadata(&file)?.permissions()))
         .and_then(|()| fs::rename(&part, &file));
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }
     written
+}
+
+/// For nobody else as long as it has not the rights of the file whose place it takes; on the disk before it takes that.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// `None` for what TOML cannot say.
@@ -109,6 +124,9 @@ mod tests {
         remove_camera(&file, "b").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // What the user has written of one that rests is not written over.
+        assert!(add_camera(&file, "a", camera.as_object().unwrap()).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), before);
     }
 
     #[test]
