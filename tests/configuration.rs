@@ -95,6 +95,7 @@ fn the_schema_agrees_with_the_check() {
         CAMERAS,
         "",
         "[cameras.a]\nuri = \"test:ball\"\nanalysis = { fps = 3, parameters = { x = [1] } }",
+        "[workers.a]\ncommand = [\"b\"]\nstart-hooks = [\"c\", { command = \"d\", parameters = [1] }]",
     ] {
         assert!(valid(right) && checked(right), "{right}");
     }
@@ -107,6 +108,8 @@ fn the_schema_agrees_with_the_check() {
         "[cameras.a]\nuri = \"test:ball\"\nrecord = \"yes\"",
         "[recording]\nsegment = \"ten minutes\"",
         "[workers.a]\ncommand = \"program\"",
+        "[workers.a]\ncommand = [\"b\"]\nstop-hooks = [{ parameters = 1 }]",
+        "[workers.a]\ncommand = [\"b\"]\nstop-hooks = [\"\"]",
         "[analysis]\nparameters = 5",
         "limits = 3",
     ] {

@@ -65,6 +65,21 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn options_that_would_be_ignored_are_refused() {
+    let runtime = Runtime::new();
+    std::fs::write(runtime.path("valkka.toml"), "").expect("the test's folder is writable");
+    for (arguments, part) in [
+        (&["run", "--latency", "9"][..], "--latency is for cameras"),
+        (&["run", "valkka.toml", "--analysis-fps", "9"], "--analysis-fps is for cameras"),
+        (&["run", "valkka.toml", "test:ball"], "valkka.toml is a configuration"),
+    ] {
+        let mut process = runtime.start(runtime.command("valkka").args(arguments));
+        let status = process.wait(SOON);
+        assert!(status.code() == Some(2) && process.errors().contains(part), "{arguments:?}\n{}", process.errors());
+    }
+}
+
+#[test]
 fn plug_ins_that_are_missing_are_named_with_the_way_to_get_them() {
     let runtime = Runtime::new();
     let mut command = runtime.command("valkka");

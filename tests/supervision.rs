@@ -10,6 +10,8 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::stage::http::ask;
+use crate::stage::kernel::{anonymous_memory, named_memory};
 use crate::stage::orchestrator::Orchestrator;
 use crate::stage::runtime::PLUGINS;
 use crate::stage::{Process, Runtime, SOON, Viewer, eventually, eventually_or};
@@ -113,6 +115,62 @@ fn whatever_is_killed_comes_back_and_nothing_is_left_of_it() {
     assert!(status.success(), "{status}\n{}", valkka.process.errors());
     assert_eq!(children(&valkka.channels), BTreeSet::new());
     assert!(!valkka.channels.exists(), "the run's folder is left behind");
+}
+
+#[test]
+fn cameras_that_are_killed_again_and_again_leave_no_memory_and_no_descriptors() {
+    let runtime = Runtime::new();
+    let config = runtime.path("valkka.toml");
+    let small = "values = { test-width = 320, test-height = 240, test-fps = 10 }";
+    fs::write(&config, format!("[analysis]\nenabled = false\n[cameras.a]\nuri = \"test:ball\"\n{small}\n")).unwrap();
+    let valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    valkka.live(LIVE);
+    // A reader outside of the orchestrator, which holds on to the channel all the time.
+    let mut command = runtime.command("gst-launch-1.0");
+    command.env("VALKKA_RUNTIME_DIR", &valkka.channels);
+    let words = "-v valkkashmsrc channel=a.rgb ! fakesink silent=false sync=false";
+    let mut reader = runtime.start(command.args(words.split_whitespace()));
+    reader.lines_more(5, LIVE);
+    let kill = || {
+        let victim = pid_other_than(&valkka, "a.capture", None);
+        signal::kill(victim, Signal::SIGKILL).expect("it runs");
+        pid_other_than(&valkka, "a.capture", Some(victim));
+        reader.lines_more(5, LIVE);
+    };
+    // The first fills what is kept of the past: allocators, logs.
+    kill();
+    valkka.live(LIVE);
+    let (descriptors, memory) = (valkka.process.descriptors(), valkka.process.memory_bytes());
+    let (named, held) = (named_memory(), anonymous_memory(reader.pid()));
+    assert!(held > 0, "the reader has memory of the channel");
+    for _ in 0..5 {
+        kill();
+    }
+    valkka.live(LIVE);
+    let settled = || (valkka.process.descriptors() <= descriptors).then_some(());
+    eventually_or(SOON, settled, || format!("{} descriptors, {descriptors} before", valkka.process.descriptors()));
+    let freed = || (anonymous_memory(reader.pid()) <= held).then_some(());
+    eventually_or(SOON, freed, || format!("{} pieces of memory, {held} before", anonymous_memory(reader.pid())));
+    assert_eq!(anonymous_memory(valkka.process.pid()), 0, "the orchestrator touches no frames");
+    let grown = valkka.process.memory_bytes().saturating_sub(memory);
+    assert!(grown < 4 << 20, "the orchestrator has grown by {grown} bytes");
+    let ours: Vec<_> = named_memory().difference(&named).filter(|name| name.contains("valkka")).cloned().collect();
+    assert!(ours.is_empty() && reader.is_running(), "{ours:?}");
+}
+
+#[test]
+fn a_camera_that_cannot_be_captured_is_stopped_and_its_reason_is_told_everywhere() {
+    let runtime = Runtime::new();
+    let config = runtime.path("valkka.toml");
+    fs::write(&config, "[cameras.a]\npipeline = \"videotestsrc no-such-property=1\"\n").unwrap();
+    let valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    let stopped = || Some(valkka.status()["cameras"][0].clone()).filter(|camera| camera["state"] == "stopped");
+    let camera = eventually("the camera is stopped", LIVE, stopped);
+    let reason = camera["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("no-such-property") && reason.contains("valkka restart a.capture"), "{camera}");
+    let metrics = ask(&valkka.host(), "GET", "/metrics", &[], "").text();
+    assert!(metrics.contains("valkka_camera_state{camera=\"a\",state=\"stopped\"} 1"), "{metrics}");
+    assert!(valkka.process.errors().contains("a is stopped"), "{}", valkka.process.errors());
 }
 
 #[test]
@@ -240,6 +298,14 @@ fn commands_reach_a_running_pipeline() {
     assert!(said.contains("pong"), "{said}");
     let said = verb(&runtime, &valkka, &["call", "a.capture", "state"]);
     assert!(said.contains("playing"), "{said}");
+    let set = r#"{"element": "analyse", "property": "drop", "value": true}"#;
+    assert_eq!(verb(&runtime, &valkka, &["call", "a.capture", "set", set]), "null\n");
+    let get = r#"{"element": "analyse", "property": "drop-mode"}"#;
+    assert_eq!(verb(&runtime, &valkka, &["call", "a.capture", "get", get]), "\"drop-all\"\n");
+    // What the help names is there.
+    let said = verb(&runtime, &valkka, &["call", "a.capture", "commands"]);
+    assert!(said.contains("keyframe"), "{said}");
+    assert_eq!(verb(&runtime, &valkka, &["call", "a.capture", "keyframe"]), "null\n");
 }
 
 #[test]

@@ -55,7 +55,11 @@ fn verbs_show_and_change_what_runs() {
     valkka.events("status").next("status");
 
     let (code, said) = verb(&runtime, &["logs", "far", "-n", "500"]);
-    assert_eq!(code, 0, "{said}");
+    assert!(code == 0 && said.contains("far.capture: "), "{said}");
+    // The last lines of what was asked for, whoever else has said something meanwhile.
+    let (_, one) = verb(&runtime, &["logs", "ball", "-n", "1"]);
+    assert!(one.lines().count() == 1 && one.contains(" ball."), "{one}");
+    assert_eq!(verb(&runtime, &["logs", "nobody"]).0, 4);
     for text in [said, listed, valkka.process.errors(), valkka.status().to_string()] {
         assert!(!text.contains("hush"), "{text}");
     }
@@ -66,6 +70,8 @@ fn verbs_show_and_change_what_runs() {
     assert_eq!(fs::read(&picture).expect("it is there")[..3], [0xff, 0xd8, 0xff]);
 
     assert_eq!(verb(&runtime, &["camera", "remove", "far"]), (0, "far is removed\n".to_owned()));
+    let (code, said) = verb(&runtime, &["call", "ball.capture", "ping"]);
+    assert_eq!((code, said.as_str()), (0, "\"pong\"\n"));
     for unknown in
         [&["camera", "remove", "far"][..], &["restart", "far"], &["snapshot", "far", "-"], &["call", "far", "ping"]]
     {

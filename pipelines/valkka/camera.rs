@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::Analysis;
+use crate::{config::Analysis, process::hooks::HookLists};
 
 /// A camera as it was asked for. Its channels are `NAME.h264` (or `NAME.h265`), `NAME.rgb` and `NAME.audio`.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct Camera {
     pub analysis: Option<Analysis>,
     pub record: bool,
     pub restream: bool,
+    /// Of its capture process.
+    pub hooks: HookLists,
 }
 
 /// Measured: frames that come later than this get the time stamp of their predecessor, or none. Half a second is what a
@@ -53,6 +55,7 @@ impl Camera {
             analysis: Some(Analysis::default()),
             record: false,
             restream: false,
+            hooks: HookLists::default(),
         }
     }
 
@@ -86,6 +89,11 @@ impl Camera {
         let zones = self.analysis.iter().flat_map(|of| of.zones());
         put("zones", zones.map(|zone| serde_json::to_value(zone).expect("names and numbers become JSON")).collect());
         shown
+    }
+
+    /// Whether there is a channel with its sound.
+    pub fn publishes_sound(&self) -> bool {
+        self.audio && matches!(self.source, Source::Rtsp(_))
     }
 
     /// The codec of its encoded channel.

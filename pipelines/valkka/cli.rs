@@ -1,8 +1,12 @@
 //! The command line.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -11,6 +15,7 @@ use crate::{
     config::{self, Config, Secret, Tls},
     pipeline::Origin,
     process::exec::Preparation,
+    verbs::Usage,
 };
 
 /// Camera pipelines as processes: spawned, supervised, and live on one web page.
@@ -153,10 +158,10 @@ pub struct Run {
     pub cameras: Vec<String>,
     #[command(flatten)]
     pub page: Page,
-    /// Milliseconds by which packets of an RTSP camera may be late and still keep their time stamps. Delays those
-    /// readers only that synchronise to the clock (displays), not analysers and not the web page
-    #[arg(long, value_name = "MS", default_value_t = camera::LATENCY_MS)]
-    pub latency: u32,
+    /// Milliseconds by which packets of an RTSP camera may be late and still keep their time stamps [default: 500].
+    /// Delays those readers only that synchronise to the clock (displays), not analysers and not the web page
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub latency: Option<u32>,
     #[command(flatten)]
     pub analysis: Analysis,
 }
@@ -225,7 +230,8 @@ Examples:
 const CALL_EXAMPLES: &str = "\
 Examples:
   valkka call lobby.capture ping
-  valkka call lobby.capture force-key-unit
+  valkka call lobby.capture commands
+  valkka call lobby.capture keyframe
   valkka call lobby.capture get '{\"element\": \"camera\", \"property\": \"latency\"}'";
 
 const ADD_EXAMPLES: &str = "\
@@ -368,14 +374,14 @@ pub struct Page {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Analysis {
-    /// Width of the frames for analysers; the height follows
-    #[arg(long = "analysis-width", value_name = "PIXELS", default_value_t = 640)]
+    /// Width of the frames for analysers; the height follows [default: 640]
+    #[arg(long = "analysis-width", value_name = "PIXELS")]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=8192))]
-    pub width: u32,
-    /// Frames a second for analysers, at the most
-    #[arg(long = "analysis-fps", value_name = "N", default_value_t = 10)]
+    pub width: Option<u32>,
+    /// Frames a second for analysers, at the most [default: 10]
+    #[arg(long = "analysis-fps", value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=240))]
-    pub fps: u32,
+    pub fps: Option<u32>,
 }
 
 const PIPELINE_EXAMPLES: &str = "\
@@ -438,16 +444,43 @@ impl Run {
         let path = match &self.cameras[..] {
             [] => Some(config::find()?),
             [file] if file.ends_with(".toml") => Some(file.into()),
-            _ => None,
+            several => {
+                if let Some(file) = several.iter().find(|file| file.ends_with(".toml")) {
+                    bail!(Usage(format!("{file} is a configuration: it stands alone, without further cameras")));
+                }
+                None
+            }
         };
         if let Some(path) = path {
+            self.is_for_cameras_only(&path)?;
             let mut config = Config::load(&path)?;
             self.page.apply_to(&mut config)?;
             return Ok(config);
         }
+        let latency = self.latency.unwrap_or(camera::LATENCY_MS);
+        config_of(&self.page, camera::parse_all(&self.cameras, Some(&self.analysis.of_cameras()), latency)?)
+    }
+
+    /// A configuration says these itself, for each camera.
+    fn is_for_cameras_only(&self, path: &Path) -> Result<()> {
         let Analysis { width, fps } = self.analysis;
-        let analysis = config::Analysis { width, fps, ..config::Analysis::default() };
-        config_of(&self.page, camera::parse_all(&self.cameras, Some(&analysis), self.latency)?)
+        let given = [("--latency", self.latency), ("--analysis-width", width), ("--analysis-fps", fps)];
+        match given.into_iter().find(|(_, value)| value.is_some()) {
+            Some((option, _)) => bail!(Usage(format!(
+                "{option} is for cameras that are named on the command line: {} says it itself",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Analysis {
+    /// What is looked for in cameras that are named on the command line.
+    pub fn of_cameras(self) -> config::Analysis {
+        let usual = config::Analysis::default();
+        let (width, fps) = (self.width.unwrap_or(usual.width), self.fps.unwrap_or(usual.fps));
+        config::Analysis { width, fps, ..usual }
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 use valkka_command::CallError;
@@ -27,7 +27,7 @@ use crate::{
     config::{Config, Runner},
     plan::{ANALYSER, Attachment, Change, Plan, Planned, Run, recording_folder},
     process::{
-        Kind, LineReader, Setup, Spec,
+        Afterwards, Kind, LineReader, Setup, Spec,
         exec::OURSELVES,
         hooks::{Hook, Hooks},
         sandbox::Sandbox,
@@ -58,6 +58,8 @@ pub struct Crew {
     configured: Configured,
     /// The analyser is told of its cameras whenever it starts.
     analyser: Hooks,
+    /// Nothing is started any more.
+    stopped: bool,
 }
 
 impl Crew {
@@ -71,11 +73,15 @@ impl Crew {
             present: BTreeSet::new(),
             configured,
             analyser: Hooks::default(),
+            stopped: false,
         }
     }
 
     /// Makes what runs into what `next` says. Touches nothing else, and nothing at all if that cannot be.
+    ///
+    /// Once begun it must come to its end, whoever wanted it: call it where nobody drops it ([`crate::desk`]).
     pub async fn become_what(&mut self, next: Config) -> Result<Changes> {
+        ensure!(!self.stopped, "valkka is about to end");
         let plan = Plan::new(&next, &self.runtime)?;
         let elements = plan.elements();
         if elements.iter().any(|element| !self.present.contains(*element)) {
@@ -117,7 +123,7 @@ impl Crew {
 
     async fn carry_out(&mut self, change: Change) {
         for name in &change.stop {
-            self.supervisor.remove(name).await;
+            self.supervisor.remove(name, Afterwards::Nothing).await;
         }
         for camera in &change.remove_cameras {
             self.board.remove_camera(camera);
@@ -127,7 +133,7 @@ impl Crew {
             self.board.add_camera(camera);
         }
         for planned in change.replace {
-            self.supervisor.remove(&planned.name).await;
+            self.supervisor.remove(&planned.name, Afterwards::Successor).await;
             self.start_planned(planned);
         }
         for planned in change.start {
@@ -160,7 +166,7 @@ impl Crew {
 
     /// What the supervisor has to know; `None` if the program is not there.
     fn spec(&self, planned: Planned) -> Option<Spec> {
-        let mut setup = Setup { limit: planned.limit, ..Setup::default() };
+        let mut setup = Setup { limit: planned.limit, hooks: Hooks::new(planned.hooks), ..Setup::default() };
         if planned.kind == Kind::Analyse {
             setup.hooks = self.analyser.clone();
         }
@@ -218,6 +224,7 @@ impl Crew {
 
     /// Stops all of it. When this returns, no process is left.
     pub async fn stop(&mut self) {
+        self.stopped = true;
         self.supervisor.stop_all().await;
     }
 }

@@ -65,7 +65,8 @@ struct Memory {
 #[derive(Debug)]
 struct Remembered {
     published: u64,
-    /// When it brought something, had no reader, or rested; or the camera itself brought nothing.
+    /// When it brought something, had no reader, or rested; or the camera itself brought nothing. One that never brought
+    /// anything does not stand still: the sound of a camera that has none.
     excused: Instant,
     read: Instant,
 }
@@ -83,7 +84,8 @@ impl Memory {
             if channel.readers > 0 {
                 known.read = now;
             }
-            if channel.published != known.published || channel.readers == 0 || channel.resting || !camera_flows {
+            let idle = channel.readers == 0 || channel.resting || channel.published == 0;
+            if channel.published != known.published || idle || !camera_flows {
                 (known.published, known.excused) = (channel.published, now);
             }
             if now.duration_since(known.excused) > STANDSTILL {
@@ -122,6 +124,10 @@ pub async fn attend(board: Arc<Board>, reach: Reach) {
             memories.remove(&process);
         }
         let Some(flow) = (event.name == "flow").then(|| event.parse::<Flow>().ok()).flatten() else { continue };
+        if !memories.contains_key(&process) {
+            // Of processes that are gone nothing is remembered.
+            memories.retain(|name, _| board.has_process(name));
+        }
         for deed in memories.entry(process.clone()).or_default().learn(&flow, Instant::now()) {
             let (command, branch) = match deed {
                 Deed::Restart(reason) => {
@@ -165,6 +171,7 @@ impl Viewers {
     pub async fn watch(&self, process: &str) -> Viewer {
         *self.lock().entry(process.to_owned()).or_insert(0) += 1;
         let viewer = Viewer { viewers: self.clone(), process: process.to_owned() };
+        // After the order to rest of whoever has just found it without viewers.
         self.reach.wake(process);
         self.reach.answers(process).await;
         viewer
@@ -188,7 +195,9 @@ impl Drop for Viewer {
         if let (0, Ok(runtime)) = (left, tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
                 tokio::time::sleep(WEB_RESTS_AFTER).await;
-                if viewers.lock().get(&process) == Some(&0) {
+                let mut counts = viewers.lock();
+                if counts.get(&process) == Some(&0) {
+                    counts.remove(&process);
                     viewers.reach.rest(&process);
                 }
             });

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     camera::{self, Camera, Source},
     cli,
-    config::Analysis,
     process::{Kind, Setup, Spec},
     requirements,
     rtsp_server::{self, Pretended, View},
@@ -21,7 +20,7 @@ pub async fn demo(options: cli::Demo) -> Result<()> {
     let names = names(&options)?;
     requirements::check(&rtsp_server::ELEMENTS).await?;
     let mut config = cli::config_of(&options.page, Vec::new())?;
-    let analysis = Analysis { width: options.analysis.width, fps: options.analysis.fps, ..Analysis::default() };
+    let analysis = options.analysis.of_cameras();
     let session = Session::open(&config.server, options.page.open).await?;
     let start = async move |session: &mut Session| {
         let port_file = session.runtime.path().join("rtsp.port");

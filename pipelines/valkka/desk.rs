@@ -77,22 +77,37 @@ impl Desk {
     }
 }
 
+/// Carries a change out to its end, also when the client that wanted it does not wait any more.
+fn carry_out<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Answer<'static, T> {
+    Box::pin(async {
+        let failed = |error| Refusal::Failed(format!("it was not carried out to its end: {error}"));
+        tokio::spawn(change).await.unwrap_or_else(|error| Err(failed(error)))
+    })
+}
+
+fn not_now(error: anyhow::Error) -> Refusal {
+    Refusal::NotNow(format!("{error:#}"))
+}
+
 impl Control for Desk {
     fn cameras(&self) -> Vec<Map<String, Value>> {
         self.configured.lock().expect("nothing panics under this lock").clone()
     }
 
     fn add_camera(&self, camera: Map<String, Value>) -> Answer<'_, Map<String, Value>> {
-        Box::pin(async move {
-            let mut crew = self.crew.lock().await;
+        let (crew, board) = (self.crew.clone(), self.board.clone());
+        carry_out(async move {
+            let mut crew = crew.lock().await;
             let name = camera.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            if self.board.has_camera(&name) {
+            if board.has_camera(&name) {
                 return Err(Refusal::Conflict(format!("there is a camera {name:?} already")));
             }
             let table = camera.clone();
             let camera = crew.config.camera_of_json(&Value::Object(camera)).map_err(Refusal::Wrong)?;
             let answer = camera.shown();
-            crew.add(camera).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            crew.add(camera).await.map_err(not_now)?;
             if let Some(file) = &crew.config.file {
                 kept(file, edit::add_camera(file, &name, &table));
             }
@@ -101,22 +116,23 @@ impl Control for Desk {
     }
 
     fn remove_camera<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut crew = self.crew.lock().await;
-            let known = crew.remove(name).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
-            if !known {
+        let (crew, name) = (self.crew.clone(), name.to_owned());
+        carry_out(async move {
+            let mut crew = crew.lock().await;
+            if !crew.remove(&name).await.map_err(not_now)? {
                 return Err(Refusal::Unknown(format!("there is no camera {name:?}")));
             }
             if let Some(file) = &crew.config.file {
-                kept(file, edit::remove_camera(file, name));
+                kept(file, edit::remove_camera(file, &name));
             }
             Ok(())
         })
     }
 
     fn set_zones<'a>(&'a self, name: &'a str, zones: Vec<Zone>) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let mut crew = self.crew.lock().await;
+        let (crew, name) = (self.crew.clone(), name.to_owned());
+        carry_out(async move {
+            let mut crew = crew.lock().await;
             let mut next = crew.config.clone();
             let unknown = || Refusal::Unknown(format!("there is no camera {name:?}"));
             let camera = next.cameras.iter_mut().find(|camera| camera.name == name).ok_or_else(unknown)?;
@@ -124,23 +140,24 @@ impl Control for Desk {
             let analysis = camera.analysis.as_mut().ok_or_else(nobody)?;
             analysis.set_zones(&zones);
             let zones = analysis.parameters.get("zones").cloned().unwrap_or_default();
-            crew.become_what(next).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))?;
+            crew.become_what(next).await.map_err(not_now)?;
             if let Some(file) = &crew.config.file {
-                kept(file, edit::set_zones(file, name, &zones));
+                kept(file, edit::set_zones(file, &name, &zones));
             }
             Ok(())
         })
     }
 
     fn reload(&self) -> Answer<'_, Changes> {
-        Box::pin(async move {
-            let mut crew = self.crew.lock().await;
+        let crew = self.crew.clone();
+        carry_out(async move {
+            let mut crew = crew.lock().await;
             let Some(file) = crew.config.file.clone() else {
                 let message = "the cameras of this run were named on the command line: there is no file to read again";
                 return Err(Refusal::NotNow(message.into()));
             };
             let next = Config::load(&file).map_err(|error| Refusal::Wrong(error.to_string()))?;
-            crew.become_what(next).await.map_err(|error| Refusal::NotNow(format!("{error:#}")))
+            crew.become_what(next).await.map_err(not_now)
         })
     }
 

@@ -8,6 +8,8 @@
 //!     │         3 seconds ▼  │      capture process fails  │
 //!     │                 stalled ───────────────────────────┤
 //!     └────────────────────────────────────────────────────┘
+//!
+//! any ── capture given up, or told to stop ──► stopped ── capture runs ──► connecting
 //! ```
 //!
 //! The orchestrator touches no frame. That frames flow it knows from the capture process, which counts them, and from those who
@@ -42,6 +44,8 @@ pub enum State {
     Stalled,
     /// The capture process failed, and has brought nothing since.
     Lost,
+    /// The capture process does not run, and is not started by itself.
+    Stopped,
 }
 
 /// What a camera's capture process ought to do now.
@@ -96,6 +100,17 @@ impl Health {
 
     pub fn capture_runs(&mut self, now: Instant) {
         (self.capturing, self.tried_since) = (true, Some(now));
+        if self.state == State::Stopped {
+            (self.state, self.reason) = (State::Connecting, None);
+        }
+    }
+
+    /// The capture process was given up, or is told to stop: nothing is to be expected of it.
+    pub fn stopped(&mut self, reason: &str) {
+        (self.capturing, self.tried_since) = (false, None);
+        if self.state != State::Stopped {
+            (self.state, self.reason) = (State::Stopped, Some(reason.to_owned()));
+        }
     }
 
     /// The capture process is not there. A failure loses the camera; an end (of a file) does not.

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     camera::{Camera, Source},
     config::{Analysis, Config, Limit, Runner, Sandbox, What},
-    process::Kind,
+    process::{Kind, hooks::HookLists},
     runtime_dir,
     template::{Template, TemplateError, Value, Values, words_of},
 };
@@ -39,6 +39,7 @@ pub struct Planned {
     pub limit: Limit,
     /// That it ends with success is no failure: a file has an end.
     pub may_end: bool,
+    pub hooks: HookLists,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +176,7 @@ impl Planned {
 pub fn capture_template(camera: &Camera) -> &str {
     match (&camera.template, &camera.source) {
         (Some(template), _) => template,
-        (None, Source::Rtsp(_)) if camera.audio => "capture-rtsp-audio",
+        (None, Source::Rtsp(_)) if camera.publishes_sound() => "capture-rtsp-audio",
         (None, Source::Rtsp(_)) => "capture-rtsp",
         (None, Source::Usb(_)) => "capture-usb",
         (None, Source::File(_)) => "capture-file",
@@ -241,18 +242,21 @@ impl Planner<'_> {
         for worker in &self.config.workers {
             let (program, args) = worker.command.split_first().expect("a configuration has no empty command");
             let run = Run::Program { program: program.clone(), args: args.to_vec() };
-            self.add(worker.name.clone(), worker.camera.clone(), Kind::Worker, run, false);
+            let name = &worker.name;
+            self.add(name.clone(), worker.camera.clone(), Kind::Worker, run).hooks = worker.hooks.clone();
         }
         Ok(self.plan)
     }
 
     fn camera(&mut self, camera: &Camera) -> Result<(), PlanError> {
-        let may_end = matches!(camera.source, Source::File(_));
-        self.of_camera(camera, "capture", Kind::Capture, capture_template(camera), may_end)?;
-        self.of_camera(camera, "web", Kind::Web, "web", false)?;
+        let capture = self.of_camera(camera, "capture", Kind::Capture, capture_template(camera))?;
+        capture.may_end = matches!(camera.source, Source::File(_));
+        capture.hooks = camera.hooks.clone();
+        let web = if camera.publishes_sound() { "web-audio" } else { "web" };
+        self.of_camera(camera, "web", Kind::Web, web)?;
         if camera.record {
-            let template = if camera.audio { "record-audio" } else { "record" };
-            self.of_camera(camera, "record", Kind::Record, template, false)?;
+            let template = if camera.publishes_sound() { "record-audio" } else { "record" };
+            self.of_camera(camera, "record", Kind::Record, template)?;
         }
         if let Some(analysis) = &camera.analysis {
             let channel = format!("{}.rgb", camera.name);
@@ -268,8 +272,7 @@ impl Planner<'_> {
         role: &str,
         kind: Kind,
         template: &str,
-        may_end: bool,
-    ) -> Result<(), PlanError> {
+    ) -> Result<&mut Planned, PlanError> {
         let name = format!("{}.{role}", camera.name);
         let failed = |source| PlanError { process: name.clone(), source };
         let values = values(self.config, Some(camera), self.runtime).map_err(failed)?;
@@ -277,8 +280,7 @@ impl Planner<'_> {
         let description = template.fill(&values).map_err(failed)?;
         let foreign = kind == Kind::Capture && matches!(camera.source, Source::Pipeline(_));
         let run = self.pipeline(description, template.file.is_none() && !foreign);
-        self.add(name, Some(camera.name.clone()), kind, run, may_end);
-        Ok(())
+        Ok(self.add(name, Some(camera.name.clone()), kind, run))
     }
 
     fn analyser(&mut self) {
@@ -287,7 +289,7 @@ impl Planner<'_> {
         }
         // It is told of its cameras by commands: one that comes or goes is no reason to start it again.
         let run = Run::Program { program: self.config.analyser.program.clone(), args: Vec::new() };
-        self.add(ANALYSER.to_owned(), None, Kind::Analyse, run, false);
+        self.add(ANALYSER.to_owned(), None, Kind::Analyse, run);
     }
 
     /// One server for all cameras that are served on: they share its port.
@@ -303,7 +305,7 @@ impl Planner<'_> {
         }
         if cameras.count() > 0 {
             let run = Run::Program { program: "valkka".to_owned(), args };
-            self.add(RESTREAM.to_owned(), None, Kind::Restream, run, false);
+            self.add(RESTREAM.to_owned(), None, Kind::Restream, run);
         }
         Ok(())
     }
@@ -324,7 +326,8 @@ impl Planner<'_> {
                 What::Description(text) => (words_of(text).map_err(failed)?, false),
             };
             let run = self.pipeline(description, built_in);
-            self.add(pipeline.name.clone(), pipeline.camera.clone(), Kind::Pipeline, run, false);
+            let name = &pipeline.name;
+            self.add(name.clone(), pipeline.camera.clone(), Kind::Pipeline, run).hooks = pipeline.hooks.clone();
         }
         Ok(())
     }
@@ -342,9 +345,11 @@ impl Planner<'_> {
         Run::Pipeline { description, runner: self.config.runner, sandboxed }
     }
 
-    fn add(&mut self, name: String, camera: Option<String>, kind: Kind, run: Run, may_end: bool) {
+    fn add(&mut self, name: String, camera: Option<String>, kind: Kind, run: Run) -> &mut Planned {
         let limit = self.config.limits.get(&kind).cloned().unwrap_or_default();
-        self.plan.processes.insert(name.clone(), Planned { name, camera, kind, run, limit, may_end });
+        let hooks = HookLists::default();
+        let planned = Planned { name: name.clone(), camera, kind, run, limit, may_end: false, hooks };
+        self.plan.processes.entry(name).insert_entry(planned).into_mut()
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     process::Command,
@@ -61,11 +62,24 @@ pub async fn run(config: Config, open: bool) -> Result<()> {
             );
         }
     }
+    raise_descriptors();
     // Before anything is listened on: what is missing is told first.
     let plan = Plan::new(&config, &std::env::temp_dir())?;
     requirements::check(&plan.elements().into_iter().collect::<Vec<_>>()).await?;
     let session = Session::open(&config.server, open).await?;
     session.live(async move |session| session.start(config).await).await
+}
+
+/// As many descriptors as hundreds of cameras need, here and in all processes, if this user may have so many: the usual
+/// 1024 are a few dozen cameras.
+fn raise_descriptors() {
+    const ENOUGH: u64 = 65_536;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(ENOUGH)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard)
+    {
+        debug!("the limit of descriptors stays at {soft}: {error}");
+    }
 }
 
 /// Everything that exists only while cameras run.

@@ -222,6 +222,10 @@ impl Board {
         self.lock().cameras.iter().any(|camera| camera.name == name)
     }
 
+    pub fn has_process(&self, name: &str) -> bool {
+        self.lock().processes.iter().any(|process| process.name == name)
+    }
+
     pub fn camera_names(&self) -> Vec<String> {
         self.lock().cameras.iter().map(|camera| camera.name.clone()).collect()
     }
@@ -271,8 +275,12 @@ impl Board {
         self.capture_of(name, |health| health.capture_runs(Instant::now()));
     }
 
-    pub fn process_stops(&self, name: &str) {
+    /// It is told to stop; `for_good` if neither it nor another comes after it.
+    pub fn process_stops(&self, name: &str, for_good: bool) {
         self.process(name, ProcessState::Stopping, |_| ());
+        if for_good {
+            self.capture_of(name, |health| health.stopped("its capture was told to stop"));
+        }
     }
 
     /// It is not running, and will be started again.
@@ -291,7 +299,7 @@ impl Board {
             process.pid = None;
             process.reason = Some(reason.to_owned());
         });
-        self.capture_of(name, |health| health.capture_ended(reason, true));
+        self.capture_of(name, |health| health.stopped(reason));
     }
 
     /// Nobody needs it now.
@@ -346,8 +354,11 @@ impl Board {
         self.told.subscribe()
     }
 
-    pub fn process_stopped(&self, name: &str) {
+    pub fn process_stopped(&self, name: &str, for_good: bool) {
         self.process(name, ProcessState::Stopped, |process| process.pid = None);
+        if for_good {
+            self.capture_of(name, |health| health.stopped("its capture was told to stop"));
+        }
     }
 
     /// Why a process has ended, if it is not running any more, or not yet again.
@@ -448,6 +459,7 @@ impl Board {
             (State::Live, _) => info!("{name} is live"),
             (State::Stalled, reason) => warn!("{name} has stalled: {}", reason.unwrap_or_default()),
             (State::Lost, reason) => warn!("{name} is lost: {}", reason.unwrap_or_default()),
+            (State::Stopped, reason) => info!("{name} is stopped: {}", reason.unwrap_or_default()),
             (State::Connecting, _) => info!("{name} is connecting"),
         }
         self.tell_status();
@@ -465,10 +477,10 @@ impl Board {
         logs.push_back(line);
     }
 
-    /// The last `count` lines of a process, or of all, oldest first.
+    /// The last `count` lines of a process or of a camera's processes, or of all, oldest first.
     pub fn logs(&self, process: Option<&str>, count: usize) -> Vec<LogLine> {
         let logs = self.logs.lock().expect("nothing panics under this lock");
-        let wanted = |line: &&LogLine| process.is_none_or(|process| process == line.process);
+        let wanted = |line: &&LogLine| process.is_none_or(|name| line.is_of(name));
         let mut lines: Vec<_> = logs.iter().rev().filter(wanted).take(count).cloned().collect();
         lines.reverse();
         lines
@@ -591,6 +603,27 @@ mod tests {
         let status = board.status();
         assert_eq!((status.cameras[0].state, status.cameras[0].reason.as_deref()), (State::Lost, Some("killed")));
         assert_eq!((status.processes[1].restarts, status.processes[1].state), (1, ProcessState::Waiting));
+    }
+
+    #[test]
+    fn a_camera_whose_capture_is_given_up_or_told_to_stop_is_stopped_until_that_runs_again() {
+        for stop in [
+            (|board: &Board| board.process_given_up("lobby.capture", "no such element")) as fn(&Board),
+            |board| board.process_stops("lobby.capture", true),
+            |board| board.process_stopped("lobby.capture", true),
+        ] {
+            let board = board();
+            stop(&board);
+            // What was on its way.
+            board.served("lobby", 7, 1);
+            let camera = &board.status().cameras[0];
+            assert!(camera.state == State::Stopped && camera.reason.is_some(), "{camera:?}");
+            board.process_runs("lobby.capture", 43);
+            assert_eq!(board.status().cameras[0].state, State::Connecting);
+        }
+        let replaced = board();
+        replaced.process_stops("lobby.capture", false);
+        assert_eq!(replaced.status().cameras[0].state, State::Connecting);
     }
 
     #[test]

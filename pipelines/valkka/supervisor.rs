@@ -15,7 +15,7 @@ use valkka_command::{CallError, asynchronous::Frontend};
 
 use crate::{
     mask::mask,
-    process::{Keeper, Kind, Order, Spec, spawner::Spawner},
+    process::{Afterwards, Keeper, Kind, Order, Spec, cgroup::Groups, spawner::Spawner},
     status::Board,
 };
 
@@ -27,6 +27,7 @@ pub struct Supervisor {
     hurry: watch::Sender<bool>,
     kept: BTreeMap<String, Kept>,
     reach: Reach,
+    groups: Arc<Groups>,
 }
 
 /// Has something done by processes, for those who are not the supervisor's owner. Clones are equal.
@@ -71,10 +72,13 @@ impl Reach {
     pub async fn call(&self, name: &str, command: &str, params: &Value, limit: Duration) -> Result<Value, Unreached> {
         let ends = self.ends(name).ok_or_else(|| Unreached::Unknown(name.to_owned()))?;
         let frontend = ends.frontend.borrow().clone().ok_or_else(|| Unreached::NotNow(name.to_owned()))?;
-        let mut answer = frontend
-            .call_as(command, params, limit)
-            .await
-            .map_err(|error| Unreached::Failed(name.to_owned(), error))?;
+        let mut answer = frontend.call_as(command, params, limit).await.map_err(|error| {
+            let masked = match error {
+                CallError::Refused(why) => CallError::Refused(mask(&why)),
+                other => other,
+            };
+            Unreached::Failed(name.to_owned(), masked)
+        })?;
         mask_all(&mut answer);
         Ok(answer)
     }
@@ -118,7 +122,8 @@ struct Kept {
 
 impl Supervisor {
     pub fn new(spawner: Spawner, board: Arc<Board>) -> Self {
-        Self { spawner, board, hurry: watch::Sender::new(false), kept: BTreeMap::new(), reach: Reach::default() }
+        let (hurry, kept) = (watch::Sender::new(false), BTreeMap::new());
+        Self { spawner, board, hurry, kept, reach: Reach::default(), groups: Arc::default() }
     }
 
     /// Starts a process, and from now on keeps it running.
@@ -131,6 +136,7 @@ impl Supervisor {
             spec,
             spawner: self.spawner.clone(),
             board: self.board.clone(),
+            groups: self.groups.clone(),
             orders: received,
             frontend,
             hurry: self.hurry.subscribe(),
@@ -159,28 +165,30 @@ impl Supervisor {
     }
 
     /// Stops a process for good and forgets it. Nothing happens if there is none of that name.
-    pub async fn remove(&mut self, name: &str) {
+    pub async fn remove(&mut self, name: &str, afterwards: Afterwards) {
         let Some(kept) = self.kept.remove(name) else { return };
         self.reach.lock().remove(name);
-        let _ = kept.orders.send(Order::Stop).await;
+        let _ = kept.orders.send(Order::Stop(afterwards)).await;
         let _ = kept.task.await;
         self.board.remove_process(name);
     }
 
     /// Stops all processes, those first that depend on others. When this returns, none is left.
     pub async fn stop_all(&mut self) {
+        self.reach.lock().clear();
         let mut kept: Vec<_> = std::mem::take(&mut self.kept).into_values().collect();
         for stage in 0..Kind::STOP_STAGES {
             let (now, later) = kept.into_iter().partition(|kept| kept.kind.stop_stage() == stage);
             kept = later;
             let now: Vec<Kept> = now;
             for kept in &now {
-                let _ = kept.orders.send(Order::Stop).await;
+                let _ = kept.orders.send(Order::Stop(Afterwards::Nothing)).await;
             }
             for kept in now {
                 // A task that panicked has dropped its child, which killed it.
                 let _ = kept.task.await;
             }
         }
+        self.groups.leave();
     }
 }

@@ -50,6 +50,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("relay", include_str!("../templates/relay.launch")),
     ("restream", include_str!("../templates/restream.launch")),
     ("web", include_str!("../templates/web.launch")),
+    ("web-audio", include_str!("../templates/web-audio.launch")),
 ];
 
 /// Why a template could not be filled in.
@@ -264,6 +265,17 @@ fn quoted(value: &str) -> Option<String> {
     Some(format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
+/// A value of a filled-in description as it is meant: what the parser makes of it.
+pub fn plain(value: &str) -> String {
+    let inner = unquoted(value);
+    let mut plain = String::new();
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        plain.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
+    plain
+}
+
 fn unquoted(value: &str) -> &str {
     let inner = |quote: char| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
@@ -315,6 +327,7 @@ mod tests {
         let words = template("filesrc location={path} ! x").fill(&values(&[("path", path)])).unwrap();
         let quoted = r#"location="/my $(videos)/a ! \"b\"; it's c=d {camera}\\.mp4""#;
         assert_eq!(words, ["filesrc", quoted, "!", "x"]);
+        assert_eq!(plain(words[1].strip_prefix("location=").unwrap()), path);
         let words = template("a l=\"{path}\"").fill(&values(&[("path", "b")])).unwrap();
         assert_eq!(words, ["a", "l=b"]);
     }

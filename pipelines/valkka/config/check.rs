@@ -16,6 +16,7 @@ use super::{
     mistake::{Mistake, meant, one_of},
     units,
 };
+use crate::process::hooks::Hook;
 
 /// A value and its place in the file.
 #[derive(Clone, Debug)]
@@ -34,6 +35,7 @@ pub enum Value {
     /// Bytes.
     Size(u64),
     Texts(Vec<String>),
+    Hooks(Vec<Hook>),
     Table(Entries),
     Free(serde_json::Map<String, serde_json::Value>),
 }
@@ -71,6 +73,13 @@ impl Entries {
         match &self.get(name)?.value {
             Value::Texts(texts) => Some(texts),
             _ => None,
+        }
+    }
+
+    pub fn hooks(&self, name: &str) -> &[Hook] {
+        match self.get(name) {
+            Some(Node { value: Value::Hooks(hooks), .. }) => hooks,
+            _ => &[],
         }
     }
 
@@ -196,6 +205,10 @@ impl Check<'_> {
                 }
                 Value::Texts(texts)
             }
+            (Kind::Commands, DeValue::Array(array)) => {
+                let hooks = array.iter().map(|item| self.hook(item, kind, path));
+                Value::Hooks(hooks.collect::<Option<_>>()?)
+            }
             (Kind::Text | Kind::OneOf(_) | Kind::Duration | Kind::Size, DeValue::String(text)) => {
                 let text = self.expanded(text, &span, path, secret)?;
                 match of_text(&text, kind) {
@@ -232,6 +245,21 @@ impl Check<'_> {
         }
         entries.sort_by_key(|(_, span, _)| span.start);
         Entries { entries }
+    }
+
+    /// `"NAME"`, or `{ command = "NAME", parameters = ANY }`.
+    fn hook(&mut self, item: &Spanned<DeValue<'_>>, kind: &Kind, path: &str) -> Option<Hook> {
+        let (command, params) = match self.free(item.get_ref(), &item.span(), path)? {
+            serde_json::Value::Object(mut table) => {
+                let (command, params) = (table.remove("command"), table.remove("parameters"));
+                (command.filter(|_| table.is_empty()), params.unwrap_or_default())
+            }
+            command => (Some(command), serde_json::Value::Null),
+        };
+        match command {
+            Some(serde_json::Value::String(command)) if !command.is_empty() => Some(Hook { command, params }),
+            _ => self.wrong(item.span(), path, "this is no command".to_owned(), kind, false),
+        }
     }
 
     /// Anything that TOML can say, as JSON; texts are expanded in it as well.
@@ -331,6 +359,7 @@ pub fn allowed(kind: &Kind) -> String {
         Kind::Duration => "a number with s, m, h or d, as in \"10m\" or \"7d\"".to_owned(),
         Kind::Size => "a number with kB, MB, GB, KiB, MiB or GiB, as in \"20 GB\"".to_owned(),
         Kind::Texts => "a list of texts, as in [\"program\", \"argument\"]".to_owned(),
+        Kind::Commands => "a list of commands, as in [\"ping\", { command = \"set\", parameters = {} }]".to_owned(),
         Kind::Table(keys) => format!("a table of {}", one_of(&keys.iter().map(|key| key.name).collect::<Vec<_>>())),
         Kind::Named(_) | Kind::Free => "a table".to_owned(),
     }

@@ -30,6 +30,8 @@ pub enum Kind {
     Size,
     /// A list of texts.
     Texts,
+    /// A list of commands: each its name, or a table of `command` and `parameters`.
+    Commands,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A table of such tables, under names that the user chooses.
@@ -42,7 +44,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'sta
     Key { name, kind, about, default }
 }
 
-use Kind::{Duration, Flag, Free, Integer, Named, OneOf, Size, Table, Text, Texts};
+use Kind::{Commands, Duration, Flag, Free, Integer, Named, OneOf, Size, Table, Text, Texts};
 
 pub const CODECS: &[&str] = &["h264", "h265"];
 pub const TRANSPORTS: &[&str] = &["tcp", "udp"];
@@ -88,6 +90,8 @@ pub const CAMERA: &[Key] = &[
     key("values", Free, "", "Values for placeholders of one's own template"),
     key("record", Flag, "false", "Whether it is recorded (recording)"),
     key("restream", Flag, "false", "Whether it is served on by RTSP (restream)"),
+    key("start-hooks", Commands, "", "Commands for its capture process, in their order, whenever that has started"),
+    key("stop-hooks", Commands, "", "Commands for its capture process, in their order, before it is stopped"),
     key("analysis", Table(ANALYSIS), "", "What looks at it, where this differs from [analysis]"),
 ];
 
@@ -135,7 +139,7 @@ const LIMITS: &[Key] = &[
 const LIMIT: &[Key] = &[
     key("nice", Integer(-20, 19, "steps"), "", "Priority: 19 gives way to everybody. Below 0 needs a privilege"),
     key("cpus", Text, "", "Processors that it may run on, as in \"0-3,6\""),
-    key("memory", Size, "", "What one process may use before it is started again"),
+    key("memory", Size, "", "What one process may use before it is ended and started again"),
 ];
 
 pub const PIPELINE: &[Key] = &[
@@ -143,11 +147,15 @@ pub const PIPELINE: &[Key] = &[
     key("pipeline", Text, "", "In place of template: a pipeline description"),
     key("camera", Text, "", "The camera that it works for: {camera} in the template"),
     key("values", Free, "", "Values for the placeholders"),
+    key("start-hooks", Commands, "", "Commands for it, in their order, whenever it has started"),
+    key("stop-hooks", Commands, "", "Commands for it, in their order, before it is stopped"),
 ];
 
 pub const WORKER: &[Key] = &[
     key("command", Texts, "", "The program and its arguments. It finds its commands' socket in VALKKA_COMMANDS"),
     key("camera", Text, "", "The camera that it works for, if it is only one"),
+    key("start-hooks", Commands, "", "Commands for it, in their order, whenever it has started"),
+    key("stop-hooks", Commands, "", "Commands for it, in their order, before it is stopped"),
 ];
 
 const LOG: &[Key] = &[key("format", OneOf(LOG_FORMATS), "\"text\"", "A line for people, or a JSON object, per event")];

@@ -28,7 +28,12 @@ use std::{
 
 pub use self::{example::EXAMPLE, mistake::Mistakes};
 use self::{expand::Surroundings, read::Reader};
-use crate::{camera::Camera, process::Kind, template::Templates, web::control::Zone};
+use crate::{
+    camera::Camera,
+    process::{Kind, hooks::HookLists},
+    template::Templates,
+    web::control::Zone,
+};
 
 /// The file that `valkka run` looks for when it is not told otherwise, in the current folder and in `/etc/valkka`.
 pub const FILE_NAME: &str = "valkka.toml";
@@ -195,6 +200,7 @@ pub struct Pipeline {
     pub camera: Option<String>,
     pub what: What,
     pub values: BTreeMap<String, String>,
+    pub hooks: HookLists,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,6 +216,7 @@ pub struct Worker {
     pub camera: Option<String>,
     /// Program and arguments; not empty.
     pub command: Vec<String>,
+    pub hooks: HookLists,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

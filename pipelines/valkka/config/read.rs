@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     camera::{self, Camera, Codec, Source, Transport},
-    process::Kind,
+    plan,
+    process::{Kind, hooks::HookLists},
     template::{self, Templates},
     web::access::Token,
 };
@@ -250,6 +251,7 @@ impl Reader<'_> {
         camera.restream = table.flag("restream").unwrap_or(false);
         camera.analysis = analysis;
         camera.values = self.values(table, &path);
+        camera.hooks = self.hooks(table, &path, config.runner);
         camera.template = table.text("template").and_then(|(template, span)| {
             self.known_template(template, span, &format!("{path}.template"), &config.templates)
         });
@@ -360,11 +362,29 @@ impl Reader<'_> {
         None
     }
 
+    fn hooks(&mut self, table: &Entries, path: &str, runner: Runner) -> HookLists {
+        for name in ["start-hooks", "stop-hooks"] {
+            if let (Runner::GstLaunch, Some(node)) = (runner, table.get(name)) {
+                let what = "gst-launch-1.0 takes no commands";
+                self.wrong(node.span.clone(), &format!("{path}.{name}"), what, "[processes] runner = \"valkka\"");
+            }
+        }
+        HookLists { start: table.hooks("start-hooks").to_vec(), stop: table.hooks("stop-hooks").to_vec() }
+    }
+
+    /// Two processes have names of their own.
+    fn not_reserved(&mut self, name: &str, span: &Range<usize>, path: &str) {
+        if [plan::ANALYSER, plan::RESTREAM].contains(&name) {
+            self.wrong(span.clone(), path, "valkka's own process has this name", "another name");
+        }
+    }
+
     fn pipelines(&mut self, file: &Entries, config: &Config) -> Vec<Pipeline> {
         let mut pipelines = Vec::new();
         for (name, name_span, node) in file.table("pipelines").into_iter().flat_map(Entries::iter) {
             let Value::Table(table) = &node.value else { continue };
             let path = format!("pipelines.{name}");
+            self.not_reserved(name, name_span, &path);
             let what = match (table.text("template"), table.text("pipeline")) {
                 (Some((template, span)), None) => {
                     let key = format!("{path}.template");
@@ -389,7 +409,8 @@ impl Reader<'_> {
             };
             let camera = self.known_camera(table, &path, file);
             let values = self.values(table, &path);
-            pipelines.extend(what.map(|what| Pipeline { name: name.clone(), camera, what, values }));
+            let hooks = self.hooks(table, &path, config.runner);
+            pipelines.extend(what.map(|what| Pipeline { name: name.clone(), camera, what, values, hooks }));
         }
         pipelines
     }
@@ -399,6 +420,7 @@ impl Reader<'_> {
         for (name, name_span, node) in file.table("workers").into_iter().flat_map(Entries::iter) {
             let Value::Table(table) = &node.value else { continue };
             let path = format!("workers.{name}");
+            self.not_reserved(name, name_span, &path);
             if config.pipelines.iter().any(|pipeline| pipeline.name == *name) {
                 self.wrong(name_span.clone(), &path, "a pipeline has this name already", "another name");
             }
@@ -406,7 +428,8 @@ impl Reader<'_> {
             match table.texts("command") {
                 Some([program, ..]) if !program.is_empty() => {
                     let command = table.texts("command").unwrap_or_default().to_vec();
-                    workers.push(Worker { name: name.clone(), camera, command });
+                    let hooks = self.hooks(table, &path, Runner::Valkka);
+                    workers.push(Worker { name: name.clone(), camera, command, hooks });
                 }
                 _ if table.get("command").is_none()
                     && self.mistakes.iter().any(|m| m.key == format!("{path}.command")) => {}

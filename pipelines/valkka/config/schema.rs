@@ -37,6 +37,15 @@ fn kind(kind: &Kind) -> Value {
         Kind::Duration => json!({ "type": "string", "pattern": r"^\s*[0-9]+\s*(s|m|min|h|d)\s*$" }),
         Kind::Size => json!({ "type": "string", "pattern": r"^\s*[0-9]+\s*(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$" }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Commands => json!({ "type": "array", "items": { "anyOf": [
+            { "type": "string", "minLength": 1 },
+            {
+                "type": "object",
+                "properties": { "command": { "type": "string", "minLength": 1 }, "parameters": {} },
+                "required": ["command"],
+                "additionalProperties": false,
+            },
+        ] } }),
         Kind::Table(keys) => table(keys),
         Kind::Named(keys) => json!({
             "type": "object",

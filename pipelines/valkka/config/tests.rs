@@ -63,6 +63,18 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["valkka.toml:3:12: there is a uri already", "(cameras.lobby.pipeline)", "one of uri and pipeline"],
     ),
     (
+        "[workers.analyse]\ncommand = [\"true\"]\n",
+        &["valkka.toml:1:10: valkka's own process has this name", "(workers.analyse)", "another name"],
+    ),
+    (
+        "[workers.a]\ncommand = [\"true\"]\nstart-hooks = [\"ping\", { comand = \"x\" }]\n",
+        &["valkka.toml:3:24: this is no command", "(workers.a.start-hooks)", "as in [\"ping\", { command = "],
+    ),
+    (
+        "[processes]\nrunner = \"gst-launch\"\n[cameras.a]\nuri = \"test:ball\"\nstop-hooks = [\"eos\"]\n",
+        &["valkka.toml:5:14: gst-launch-1.0 takes no commands", "(cameras.a.stop-hooks)"],
+    ),
+    (
         "[server]\nlisten = \"somewhere\"\n",
         &["valkka.toml:2:10: \"somewhere\" is no address", "(server.listen)", "as in \"0.0.0.0:8080\""],
     ),

@@ -130,9 +130,12 @@ impl Running {
     fn force_keyframe(&self, at: Where, all_headers: bool) -> Done {
         let asked = match at.element {
             Some(name) => self.element(&name)?.send_event(force_key_unit(all_headers)),
-            None => self.pipeline.send_event(force_key_unit(all_headers)),
+            // Not by the pipeline, which wants all of its sinks to have somebody upstream who does.
+            None => {
+                let sinks = self.pipeline.iterate_sinks().into_iter().flatten();
+                sinks.map(|sink| sink.send_event(force_key_unit(all_headers))).fold(false, |done, one| done | one)
+            }
         };
-        // Also when one of several sinks has nobody upstream who could.
         if asked { Ok(()) } else { Err("nobody upstream makes keyframes on demand".into()) }
     }
 

@@ -117,17 +117,22 @@ fn count(pad: &gst::Pad) -> Arc<AtomicU64> {
 }
 
 /// The named valve through which everything comes to an element: upwards as long as there is one way, and up to the
-/// next fork. Decoders that are plugged in later leave a gap in the links, which ends the search; then the valve that
-/// leads into that gap, if it is only one, is it.
+/// next fork. A decoder that is plugged in later leaves a gap in the links: the search goes on above the decoder that stands
+/// before the gap in the description.
 fn valve_above(sink: &gst::Element) -> Option<gst::Element> {
     let mut at = sink.clone();
-    let mut seen = HashSet::new();
+    let (mut seen, mut crossed) = (HashSet::new(), false);
     while seen.insert(at.name()) {
         let mut pads = at.sink_pads();
         let (Some(pad), true) = (pads.pop(), pads.is_empty()) else { return None };
         let above = match pad.peer().and_then(|peer| peer.parent_element()) {
             Some(above) => above,
-            None => gap_above(sink, &at)?,
+            // A source whose pads come later leaves a gap as well: behind the first there is nothing to be found.
+            None if crossed => return None,
+            None => {
+                crossed = true;
+                gap_above(&at)?
+            }
         };
         if is_a(&above, "valve") {
             return Some(above);
@@ -140,15 +145,13 @@ fn valve_above(sink: &gst::Element) -> Option<gst::Element> {
     None
 }
 
-/// The decoder in the same pipeline whose outputs are not there yet, if it is only one.
-fn gap_above(sink: &gst::Element, below: &gst::Element) -> Option<gst::Element> {
-    let pipeline = sink.parent()?.downcast::<gst::Bin>().ok()?;
-    let open = pipeline.iterate_elements().into_iter().flatten().filter(|element| {
-        element != below && element.num_src_pads() == 0 && element.num_sink_pads() > 0 && !is_sink(element)
-    });
-    let mut open: Vec<_> = open.collect();
-    let only = open.pop()?;
-    open.is_empty().then_some(only)
+/// The nearest decoder before this element whose outputs are not there yet.
+fn gap_above(below: &gst::Element) -> Option<gst::Element> {
+    let pipeline = below.parent()?.downcast::<gst::Bin>().ok()?;
+    let is_open = |element: &gst::Element| element.num_src_pads() == 0 && element.num_sink_pads() > 0;
+    // A bin has its elements in the order of the description, the last first.
+    let before = pipeline.iterate_elements().into_iter().flatten().skip_while(|element| element != below).skip(1);
+    before.into_iter().find(|element| is_open(element) && !is_sink(element))
 }
 
 fn is_sink(element: &gst::Element) -> bool {
@@ -177,5 +180,18 @@ mod tests {
             valve_of("videotestsrc ! valve name=v ! decodebin3 ! queue ! fakesink name=end").as_deref(),
             Some("v")
         );
+    }
+
+    #[test]
+    fn a_camera_with_sound_has_two_decoders_and_one_valve() {
+        let both = |picture: &str, sound: &str| {
+            format!(
+                "rtspsrc name=c c. ! application/x-rtp,media=video ! queue ! tee name=t t. ! queue ! valve name=v \
+                 ! decodebin3 ! videorate ! fakesink {picture} c. ! application/x-rtp,media=audio ! queue ! decodebin \
+                 ! audioconvert ! fakesink {sound}"
+            )
+        };
+        assert_eq!(valve_of(&both("name=end", "")).as_deref(), Some("v"));
+        assert_eq!(valve_of(&both("", "name=end")), None);
     }
 }

@@ -79,6 +79,8 @@ struct Running {
     /// What it is to be, apart from pauses to fill buffers.
     target: gst::State,
     is_live: bool,
+    /// It did not want to play.
+    refused: bool,
     buffering: bool,
     qos: bus::QosDigest,
     flow: Flow,
@@ -116,27 +118,36 @@ impl Running {
             wake,
             target: gst::State::Playing,
             is_live: false,
+            refused: false,
             buffering: false,
             qos: bus::QosDigest::default(),
             flow,
             reconnect,
             ending: None,
         };
-        // A failure is told by the bus, with its reason.
-        running.is_live = running.pipeline.set_state(gst::State::Playing) == Ok(gst::StateChangeSuccess::NoPreroll);
+        // A failure is told by the bus, with its reason, before this returns.
+        let begun = running.pipeline.set_state(gst::State::Playing);
+        (running.is_live, running.refused) = (begun == Ok(gst::StateChangeSuccess::NoPreroll), begun.is_err());
         Ok(running)
     }
 
     fn live(&mut self, signals: &SignalFd, mut backend: Option<Backend>) -> Result<()> {
         let mut handlers = commands::handlers();
         loop {
-            self.wait(signals, backend.as_ref())?;
+            if !self.refused {
+                self.wait(signals, backend.as_ref())?;
+            }
             let _ = self.wake.read();
             while let Ok(message) = self.messages.try_recv() {
                 if let Step::End = self.heed(&message)? {
                     return Ok(());
                 }
             }
+            // Nobody said why, or it would have ended above; a source that comes back is tried again.
+            if self.refused && self.reconnect.next().is_none() {
+                bail!("the pipeline does not want to play");
+            }
+            self.refused = false;
             while let Ok(Some(signal)) = signals.read_signal() {
                 // A second SIGINT does not wait for the end of the stream.
                 if signal.ssi_signo != Signal::SIGINT as u32 || self.ending.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! Start hooks run in their order, one after the other, each after the answer to the one before, as soon as the process answers:
 //! at every start, also after a crash, so that a backend always knows what it was told. One that fails is told, and the rest go on.
-//! Stop hooks run in their order before the first step of the stop ladder, if the process answers in time.
+//! Stop hooks run in their order before the first step of the stop ladder, as long as the process answers in time.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,32 +18,31 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// A command with its parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     pub command: String,
     pub params: Value,
 }
 
-/// The hooks of a process. Clones share them: what is changed counts from the next start on.
-#[derive(Clone, Debug, Default)]
-pub struct Hooks(Arc<Mutex<Lists>>);
-
-#[derive(Debug, Default)]
-struct Lists {
-    start: Vec<Hook>,
-    stop: Vec<Hook>,
+/// What is called when, each list in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookLists {
+    pub start: Vec<Hook>,
+    pub stop: Vec<Hook>,
 }
 
+/// The hooks of a process. Clones share them: what is changed counts from the next start on.
+#[derive(Clone, Debug, Default)]
+pub struct Hooks(Arc<Mutex<HookLists>>);
+
 impl Hooks {
+    pub fn new(lists: HookLists) -> Self {
+        Self(Arc::new(Mutex::new(lists)))
+    }
+
     /// What is called at the next start.
     pub fn set_start(&self, start: Vec<Hook>) {
         self.0.lock().expect("nothing panics under this lock").start = start;
-    }
-
-    /// What is called before the next stop.
-    #[cfg(test)]
-    fn set_stop(&self, stop: Vec<Hook>) {
-        self.0.lock().expect("nothing panics under this lock").stop = stop;
     }
 
     /// Calls the start hooks. Waits for the process to answer first.
@@ -69,9 +68,14 @@ impl Hooks {
     pub async fn stop(&self, process: &str, frontend: &Frontend) {
         let stop = self.0.lock().expect("nothing panics under this lock").stop.clone();
         for hook in stop {
-            if let Err(error) = frontend.call(&hook.command, &hook.params, STOP_LIMIT).await {
-                debug!("{process}: {} before the stop: {error}", hook.command);
-                return;
+            match frontend.call(&hook.command, &hook.params, STOP_LIMIT).await {
+                Ok(_) => debug!("{process}: {} before the stop", hook.command),
+                Err(CallError::Gone(_)) => return,
+                Err(error @ CallError::TimedOut { .. }) => {
+                    warn!("{process}: {} before the stop: {error}", hook.command);
+                    return;
+                }
+                Err(error) => warn!("{process}: {} before the stop: {error}", hook.command),
             }
         }
     }
@@ -101,12 +105,11 @@ mod tests {
             heard
         });
         let say = |word: &str| Hook { command: "say".to_owned(), params: json!(word) };
-        let hooks = Hooks::default();
+        let hooks = Hooks::new(HookLists { start: Vec::new(), stop: vec![say("no"), say("bye")] });
         hooks.set_start(vec![say("one"), say("no"), say("two")]);
-        hooks.set_stop(vec![say("bye")]);
         hooks.start("worker", &frontend).await;
         hooks.stop("worker", &frontend).await;
         drop(frontend);
-        assert_eq!(served.await.unwrap(), ["one", "no", "two", "bye"]);
+        assert_eq!(served.await.unwrap(), ["one", "no", "two", "no", "bye"]);
     }
 }

@@ -15,14 +15,16 @@ use nix::{
 use tokio::{
     process::Child,
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
 use valkka_command::{Event, asynchronous::Frontend};
 
 use super::{
-    Kind, Order, Spec,
+    Afterwards, Kind, Order, Spec,
     backoff::Backoff,
+    cgroup::{Group, Groups},
     ladder::Stop,
     link::{self, Link},
     output::{self, LastLines},
@@ -36,6 +38,7 @@ pub struct Keeper {
     pub spec: Spec,
     pub spawner: Spawner,
     pub board: Arc<Board>,
+    pub groups: Arc<Groups>,
     pub orders: mpsc::Receiver<Order>,
     /// Whom commands go to, while it runs and takes some.
     pub frontend: watch::Sender<Option<Frontend>>,
@@ -45,17 +48,23 @@ pub struct Keeper {
 
 /// How a run ended.
 enum End {
-    Exited { status: ExitStatus, complaint: Option<String> },
+    Exited {
+        status: ExitStatus,
+        complaint: Option<String>,
+    },
     NotStarted(std::io::Error),
+    /// Somebody wanted it so.
     Restart(String),
+    /// It had to be: it hung, or took too much.
+    Unwell(String),
     Rest,
-    Stopped,
+    Stopped(Afterwards),
 }
 
 /// What to do between two runs.
 enum Next {
     Start,
-    Stop,
+    Stop(Afterwards),
 }
 
 impl Keeper {
@@ -63,12 +72,14 @@ impl Keeper {
     pub async fn keep(mut self) {
         let mut backoff = Backoff::default();
         let mut next = if self.spec.setup.rests { self.rest().await } else { Next::Start };
-        while let Next::Start = next {
+        let afterwards = loop {
+            if let Next::Stop(afterwards) = next {
+                break afterwards;
+            }
             let started = Instant::now();
             let end = self.run().await;
-            self.frontend.send_replace(None);
             next = match end {
-                End::Stopped => Next::Stop,
+                End::Stopped(afterwards) => Next::Stop(afterwards),
                 End::Rest => self.rest().await,
                 End::Restart(reason) => {
                     self.board.process_waits(&self.spec.name, &reason, false);
@@ -76,6 +87,7 @@ impl Keeper {
                     self.note(&format!("started again: {reason}"));
                     Next::Start
                 }
+                End::Unwell(reason) => self.failed(&reason, started, &mut backoff, false).await,
                 End::NotStarted(error) => {
                     self.failed(&format!("cannot be started: {error}"), started, &mut backoff, false).await
                 }
@@ -88,18 +100,20 @@ impl Keeper {
                     self.failed(&tell(status, complaint), started, &mut backoff, unusable).await
                 }
             };
-        }
-        self.board.process_stopped(&self.spec.name);
+        };
+        self.board.process_stopped(&self.spec.name, afterwards == Afterwards::Nothing);
     }
 
     async fn run(&mut self) -> End {
+        let limited = self.spec.setup.limit.memory_bytes;
+        let cgroup = limited.and_then(|bytes| self.groups.make(&self.spec.name, bytes));
         // The command holds the child's ends of what it inherits, and is gone when the child runs.
-        let (command, link) = match link::command(&self.spec) {
+        let (command, link) = match link::command(&self.spec, cgroup.as_ref().map(Group::path)) {
             Ok(made) => made,
             Err(error) => return End::NotStarted(error),
         };
         match self.spawner.spawn(command).await {
-            Ok(child) => self.watch_over(child, link).await,
+            Ok(child) => self.watch_over(child, link, cgroup).await,
             Err(error) => End::NotStarted(error),
         }
     }
@@ -144,7 +158,8 @@ impl Keeper {
             order = self.orders.recv() => match order {
                 Some(Order::Restart(_) | Order::Wake) => Next::Start,
                 Some(Order::Rest) => self.rest().await,
-                Some(Order::Stop) | None => Next::Stop,
+                Some(Order::Stop(afterwards)) => Next::Stop(afterwards),
+                None => Next::Stop(Afterwards::Nothing),
             },
         }
     }
@@ -155,9 +170,11 @@ impl Keeper {
         self.note("rests until somebody looks");
         loop {
             match self.orders.recv().await {
-                Some(Order::Wake | Order::Restart(_)) => return Next::Start,
-                Some(Order::Rest) => {}
-                Some(Order::Stop) | None => return Next::Stop,
+                Some(Order::Wake) => return Next::Start,
+                // Whoever wakes it finds it started anew.
+                Some(Order::Rest | Order::Restart(_)) => {}
+                Some(Order::Stop(afterwards)) => return Next::Stop(afterwards),
+                None => return Next::Stop(Afterwards::Nothing),
             }
         }
     }
@@ -167,12 +184,13 @@ impl Keeper {
             match self.orders.recv().await {
                 Some(Order::Restart(_)) => return Next::Start,
                 Some(Order::Rest | Order::Wake) => {}
-                Some(Order::Stop) | None => return Next::Stop,
+                Some(Order::Stop(afterwards)) => return Next::Stop(afterwards),
+                None => return Next::Stop(Afterwards::Nothing),
             }
         }
     }
 
-    async fn watch_over(&mut self, mut child: Child, link: Option<Link>) -> End {
+    async fn watch_over(&mut self, mut child: Child, link: Option<Link>, cgroup: Option<Group>) -> End {
         let pid = child.id().expect("a child that was not waited for has an id");
         let group = Pid::from_raw(i32::try_from(pid).expect("process ids are positive"));
         self.board.process_runs(&self.spec.name, pid);
@@ -182,51 +200,69 @@ impl Keeper {
         let readers = self.read_output(&mut child, &lines);
         let (frontend, events) = link.map(|link| (link.frontend, link.events)).unzip();
         self.frontend.send_replace(frontend.clone());
-        let order = self.attend(&mut child, pid, frontend.clone(), events).await;
-        let end = match order {
-            Err(status) => End::Exited { status, complaint: None },
-            Ok(order) => {
-                self.board.process_stops(&self.spec.name);
-                let restarts = matches!(order, Some(Order::Restart(_)));
-                if let Some(frontend) = frontend.as_ref().filter(|_| !*self.hurry.borrow()) {
-                    self.spec.setup.hooks.stop(&self.spec.name, frontend).await;
-                }
-                let stop = Stop {
-                    name: &self.spec.name,
-                    child: &mut child,
-                    group,
-                    frontend: frontend.as_ref().filter(|_| self.spec.setup.description.is_some()),
-                    ends_stream: !(restarts && self.spec.kind == Kind::Capture),
-                };
-                stop.climb_down(&mut self.hurry).await;
-                match order {
-                    Some(Order::Restart(reason)) => End::Restart(reason),
-                    Some(Order::Rest) => End::Rest,
-                    Some(Order::Stop | Order::Wake) | None => End::Stopped,
-                }
-            }
-        };
+        // The kernel looks after it where there is a control group.
+        let watched_memory = self.spec.setup.limit.memory_bytes.filter(|_| cgroup.is_none());
+        let left = self.attend(&mut child, pid, frontend.clone(), events, watched_memory).await;
+        // From here on nobody else calls it: what comes next is its end.
+        self.frontend.send_replace(None);
+        if !matches!(left, Left::Ended(_)) {
+            self.stop(&mut child, group, frontend.as_ref(), &left).await;
+        }
         // Whatever the process has left of its group. The leader has just been waited for, so its number is free
         // again, but numbers are handed out in turn: nobody else has it yet.
         let _ = killpg(group, Signal::SIGKILL);
-        // A grandchild may hold the pipes open for as long as it takes to die.
-        let _ = timeout(Duration::from_millis(500), readers).await;
-        match end {
-            End::Exited { status, .. } => End::Exited { status, complaint: lines.complaint() },
-            other => other,
+        // A grandchild may hold the pipes open for as long as it takes to die, or for ever if it has left the group.
+        readers.finish(Duration::from_millis(500)).await;
+        let mut too_much = None;
+        if let Some(cgroup) = cgroup {
+            too_much = self.spec.setup.limit.memory_bytes.filter(|_| cgroup.killed_for_memory());
+            cgroup.remove().await;
+        }
+        match (left, too_much) {
+            (Left::Ended(status), Some(allowed)) if !status.success() => End::Unwell(format!(
+                "it wanted more memory than the {} MiB that it may have",
+                allowed.div_ceil(1 << 20)
+            )),
+            (Left::Ended(status), _) => End::Exited { status, complaint: lines.complaint() },
+            (Left::Unwell(reason), _) => End::Unwell(reason),
+            (Left::Ordered(Some(Order::Restart(reason))), _) => End::Restart(reason),
+            (Left::Ordered(Some(Order::Rest)), _) => End::Rest,
+            (Left::Ordered(Some(Order::Stop(afterwards))), _) => End::Stopped(afterwards),
+            (Left::Ordered(Some(Order::Wake) | None), _) => End::Stopped(Afterwards::Nothing),
         }
     }
 
-    /// Stays with the process until it ends (`Err`), or is to be stopped.
+    /// Has it stop: hooks first, then the ladder.
+    async fn stop(&mut self, child: &mut Child, group: Pid, frontend: Option<&Frontend>, left: &Left) {
+        self.board.process_stops(&self.spec.name, left.is_final());
+        // Whoever hangs does not answer hooks either.
+        if let Some(frontend) = frontend.filter(|_| !matches!(left, Left::Unwell(_))) {
+            tokio::select! {
+                () = self.spec.setup.hooks.stop(&self.spec.name, frontend) => {}
+                _ = self.hurry.wait_for(|&hurry| hurry) => {}
+            }
+        }
+        let stop = Stop {
+            name: &self.spec.name,
+            child,
+            group,
+            frontend: frontend.filter(|_| self.spec.setup.description.is_some()),
+            ends_stream: !(left.has_successor() && self.spec.publishes()),
+        };
+        stop.climb_down(&mut self.hurry).await;
+    }
+
+    /// Stays with the process until it ends, or is to be stopped.
     async fn attend(
         &mut self,
         child: &mut Child,
         pid: u32,
         frontend: Option<Frontend>,
         mut events: Option<mpsc::Receiver<Event>>,
-    ) -> Result<Option<Order>, ExitStatus> {
+        watched_memory: Option<u64>,
+    ) -> Left {
         let Spec { name, setup, .. } = self.spec.clone();
-        let watched = watchdog::watch(pid, frontend.clone(), self.spec.must_answer(), setup.limit.memory_bytes);
+        let watched = watchdog::watch(pid, frontend.clone(), self.spec.must_answer(), watched_memory);
         tokio::pin!(watched);
         let begin = async {
             if let Some(frontend) = &frontend {
@@ -237,9 +273,9 @@ impl Keeper {
         tokio::pin!(begin);
         loop {
             tokio::select! {
-                status = child.wait() => return Err(status.unwrap_or_default()),
-                order = self.orders.recv() => if !matches!(order, Some(Order::Wake)) { return Ok(order) },
-                reason = &mut watched => return Ok(Some(Order::Restart(reason))),
+                status = child.wait() => return Left::Ended(status.unwrap_or_default()),
+                order = self.orders.recv() => if !matches!(order, Some(Order::Wake)) { return Left::Ordered(order) },
+                reason = &mut watched => return Left::Unwell(reason),
                 () = &mut begin => {}
                 event = next(&mut events) => match event {
                     Some(event) => self.board.process_event(&name, &event),
@@ -250,7 +286,7 @@ impl Keeper {
     }
 
     /// Reads both pipes to their ends.
-    fn read_output(&self, child: &mut Child, lines: &Arc<LastLines>) -> impl Future<Output = ()> + use<> {
+    fn read_output(&self, child: &mut Child, lines: &Arc<LastLines>) -> Readers {
         let stdout = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");
         let Spec { name, on_line, .. } = self.spec.clone();
@@ -273,9 +309,45 @@ impl Keeper {
             }
             board.log(&name, &line);
         }));
-        async move {
-            let _ = tokio::join!(out, err);
+        Readers([out, err])
+    }
+}
+
+/// Those who read what a process prints.
+struct Readers([JoinHandle<()>; 2]);
+
+impl Readers {
+    /// Lets them read to the end, but not for longer than this.
+    async fn finish(self, limit: Duration) {
+        let [mut out, mut err] = self.0;
+        let _ = timeout(limit, async { tokio::join!(&mut out, &mut err) }).await;
+        out.abort();
+        err.abort();
+    }
+}
+
+/// Why the keeper does not stay with a process any more.
+enum Left {
+    Ended(ExitStatus),
+    /// `None` if the supervisor is gone.
+    Ordered(Option<Order>),
+    Unwell(String),
+}
+
+impl Left {
+    /// Whether whoever reads its channels is to wait for another process.
+    fn has_successor(&self) -> bool {
+        let replaced = |order: &Order| matches!(order, Order::Restart(_) | Order::Stop(Afterwards::Successor));
+        match self {
+            Left::Ended(_) => false,
+            Left::Unwell(_) => true,
+            Left::Ordered(order) => order.as_ref().is_some_and(replaced),
         }
+    }
+
+    /// Whether nothing comes after it.
+    fn is_final(&self) -> bool {
+        matches!(self, Left::Ordered(None | Some(Order::Stop(Afterwards::Nothing))))
     }
 }
 

@@ -7,8 +7,8 @@
 //! | SIGTERM | 1 s | everybody else |
 //! | SIGKILL | 5 s | who heeds nothing |
 //!
-//! A capture that is to be started again gets no end of stream, and no SIGINT, which means the same to it: those who
-//! read its channels are to wait for its successor, not to end.
+//! A process that publishes channels and has a successor gets no end of stream, and no SIGINT, which means the same to
+//! it: those who read its channels are to wait for that, not to end.
 
 use std::{future::pending, time::Duration};
 

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Seek, Write},
     os::fd::OwnedFd,
+    path::Path,
     process::Stdio,
 };
 
@@ -30,11 +31,12 @@ const COMMANDS: i32 = 3;
 const DESCRIPTION: i32 = 4;
 
 /// A process by way of `valkka exec`, in a group of its own: Ctrl-C at the terminal reaches the orchestrator only.
-pub fn command(spec: &Spec) -> io::Result<(Command, Option<Link>)> {
+/// It joins `cgroup`, if there is one.
+pub fn command(spec: &Spec, cgroup: Option<&Path>) -> io::Result<(Command, Option<Link>)> {
     let mut command = Command::new(OURSELVES);
     command.arg0("valkka").arg(exec::SUBCOMMAND);
     command.arg("--parent").arg(std::process::id().to_string());
-    prepare(&mut command, spec);
+    prepare(&mut command, spec, cgroup);
     // A secret that came to us by the environment is nobody else's business.
     for (name, value) in env::vars_os() {
         let text = value.to_string_lossy();
@@ -76,7 +78,7 @@ pub fn command(spec: &Spec) -> io::Result<(Command, Option<Link>)> {
     Ok((command, link))
 }
 
-fn prepare(command: &mut Command, spec: &Spec) {
+fn prepare(command: &mut Command, spec: &Spec, cgroup: Option<&Path>) {
     let limit = &spec.setup.limit;
     if let Some(nice) = limit.nice {
         command.arg(format!("--nice={nice}"));
@@ -85,7 +87,7 @@ fn prepare(command: &mut Command, spec: &Spec) {
         let cpus: Vec<_> = cpus.iter().map(u16::to_string).collect();
         command.arg(format!("--cpus={}", cpus.join(",")));
     }
-    if let Some(group) = &spec.setup.cgroup {
+    if let Some(group) = cgroup {
         command.arg("--cgroup").arg(group);
     }
     if let Some(sandbox) = &spec.setup.sandbox {

@@ -11,10 +11,11 @@
 //! ```
 //!
 //! [`keeper`] is that life, [`link`] the start and the socket for commands, [`ladder`] the end, [`watchdog`] what is looked after in
-//! between; [`exec`], [`limits`] and [`sandbox`] are what the child does to itself. Signals go to the whole process
+//! between; [`cgroup`] has the kernel limit its memory; [`exec`], [`limits`] and [`sandbox`] are what the child does to itself. Signals go to the whole process
 //! group. Used by [`crate::supervisor`], which keeps many of these.
 
 pub mod backoff;
+pub mod cgroup;
 pub mod exec;
 pub mod hooks;
 mod keeper;
@@ -66,6 +67,7 @@ impl Kind {
             Kind::RtspServer => 2,
         }
     }
+
     /// How many stages there are.
     pub const STOP_STAGES: usize = 3;
 }
@@ -96,8 +98,6 @@ pub struct Setup {
     /// It is a pipeline, run by `valkka pipeline` in place of a program: these words, which nobody else sees.
     pub description: Option<Vec<String>>,
     pub limit: Limit,
-    /// The control group that it joins.
-    pub cgroup: Option<PathBuf>,
     /// Which files it may touch; all, if there is none.
     pub sandbox: Option<Sandbox>,
     pub hooks: Hooks,
@@ -111,6 +111,12 @@ impl Spec {
         self.setup.description.is_some() || matches!(self.kind, Kind::Analyse | Kind::Worker)
     }
 
+    /// Whether others read channels that it writes.
+    pub fn publishes(&self) -> bool {
+        let described = self.setup.description.iter().flatten().any(|word| word == "valkkashmsink");
+        described || self.kind == Kind::Capture
+    }
+
     /// Whether it answers pings for sure. Workers may, or may be any program.
     pub fn must_answer(&self) -> bool {
         self.setup.description.is_some()
@@ -120,14 +126,22 @@ impl Spec {
 /// Orders from the supervisor.
 #[derive(Debug)]
 pub enum Order {
-    /// Stop it, then start it again at once, for this reason. Also if it rests or was given up.
+    /// Stop it, then start it again at once, for this reason. Also if it was given up; one that rests goes on to rest.
     Restart(String),
     /// Stop it, and leave it so until it is woken.
     Rest,
     /// Start it if it rests.
     Wake,
     /// Stop it for good.
-    Stop,
+    Stop(Afterwards),
+}
+
+/// What comes after a process that is stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    Nothing,
+    /// Another process that does the same: whoever reads its channels waits for that one.
+    Successor,
 }
 
 impl fmt::Debug for Spec {

@@ -3,7 +3,7 @@
 //! | what | a sandboxed pipeline may |
 //! | --- | --- |
 //! | programs and libraries (`/usr`, `/lib`, `/opt`, the plug-in folders of the environment) | read, execute |
-//! | settings and the kernel's files (`/etc`, `/proc`, `/sys`, `/run`) | read |
+//! | settings and the kernel's files (`/etc`, `/proc`, `/sys`, what names and devices need of `/run`) | read |
 //! | devices (`/dev`), the run's folder, GStreamer's registry | read, write |
 //! | what its description names: a file to play, a folder to record into | read, or write |
 //! | everything else, the user's home above all | nothing |
@@ -20,6 +20,8 @@ use std::{
 use anyhow::Result;
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules};
 
+use crate::template::plain;
+
 /// What a pipeline needs besides what all need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
@@ -28,7 +30,20 @@ pub struct Sandbox {
 }
 
 const READ_AND_EXECUTE: [&str; 7] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt", "/nix"];
-const READ: [&str; 4] = ["/etc", "/proc", "/sys", "/run"];
+/// Of `/run` what the system's libraries look at, and not what services keep secret there.
+const READ: [&str; 11] = [
+    "/etc",
+    "/proc",
+    "/sys",
+    "/run/dbus",
+    "/run/NetworkManager",
+    "/run/nscd",
+    "/run/opengl-driver",
+    "/run/resolvconf",
+    "/run/systemd/resolve",
+    "/run/udev",
+    "/run/current-system",
+];
 const WRITE: [&str; 1] = ["/dev"];
 /// Lists of folders in the environment, from which programs load code.
 const CODE_VARIABLES: [&str; 5] = [
@@ -43,13 +58,13 @@ impl Sandbox {
     /// What the words of a description name: every absolute path is read, and where it is the place of files to write, its folder
     /// is written to.
     pub fn of_description(words: &[String], writes_files: bool) -> Self {
-        let paths = words.iter().filter_map(|word| word.split_once('=')).map(|(_, value)| Path::new(value));
-        let paths = paths.filter(|path| path.is_absolute());
+        let values = words.iter().filter_map(|word| word.split_once('=')).map(|(_, value)| plain(value));
+        let paths = values.map(PathBuf::from).filter(|path| path.is_absolute());
         let mut sandbox = Self::default();
         for path in paths {
             match path.parent() {
                 Some(folder) if writes_files => sandbox.write.push(folder.to_owned()),
-                _ => sandbox.read.push(path.to_owned()),
+                _ => sandbox.read.push(path),
             }
         }
         sandbox
@@ -116,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_description_opens_what_it_names() {
-        let words = ["filesrc", "location=/media/a b.mkv", "!", "fakesink", "name=x"].map(str::to_owned);
+        let words = ["filesrc", r#"location="/media/a b.mkv""#, "!", "fakesink", "name=x"].map(str::to_owned);
         let played = Sandbox::of_description(&words, false);
         assert_eq!(played, Sandbox { read: vec!["/media/a b.mkv".into()], write: Vec::new() });
         let words = ["splitmuxsink", "location=/var/rec/lobby/%05d.mkv"].map(str::to_owned);

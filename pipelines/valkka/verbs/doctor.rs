@@ -8,6 +8,7 @@ use super::print;
 use crate::{
     config::Config,
     plan::Plan,
+    process::cgroup,
     requirements::{self, Missing},
 };
 
@@ -60,6 +61,7 @@ pub async fn doctor(config: Option<&Config>) -> Result<()> {
     findings.push(folder());
     findings.push(descriptors());
     findings.push(kernel());
+    findings.push(memory_limits());
     findings.extend(devices());
     let mut missing = Vec::new();
     for finding in &findings {
@@ -188,6 +190,21 @@ fn kernel() -> Finding {
         }
         (5, ..13) => Finding::trouble(what, "from 5.13 on processes can be kept from other files (landlock)", false),
         _ => Finding::fine(what),
+    }
+}
+
+/// Without a control group of our own, memory is looked at every few seconds only.
+fn memory_limits() -> Finding {
+    let what = "memory limits by the kernel";
+    match cgroup::find() {
+        Ok(place) => Finding::fine(format!("{what}, below {}", place.folder.display())),
+        Err(error) => {
+            let advice = format!(
+                "{error}: limits ([limits.KIND] memory) are looked after every few seconds\n\
+                 In the unit of a service: Delegate=yes. By hand: systemd-run --user --scope -p Delegate=yes valkka run"
+            );
+            Finding::trouble(what, advice, false)
+        }
     }
 }
 

@@ -133,6 +133,15 @@ fn table_of(options: &cli::CameraAdd) -> Result<Map<String, Value>> {
 
 /// `valkka restart`: one process, or all of a camera.
 pub async fn restart(client: &Client, name: &str) -> Result<()> {
+    for process in processes_of(client, name).await? {
+        client.send(Method::POST, &format!("/api/processes/{}/restart", segment(&process)), None).await?;
+        print(&format!("{process} starts again\n"));
+    }
+    Ok(())
+}
+
+/// The process of that name, or all of the camera of that name.
+async fn processes_of(client: &Client, name: &str) -> Result<Vec<String>> {
     let status = client.json(Method::GET, "/api/status", None).await?;
     let processes = status["processes"].as_array().cloned().unwrap_or_default();
     let of = |key: &str| {
@@ -147,36 +156,34 @@ pub async fn restart(client: &Client, name: &str) -> Result<()> {
         let all: Vec<_> = processes.iter().filter_map(|process| process["name"].as_str()).collect();
         return Err(Unknown(format!("there is no process or camera {name:?}; there is {}", all.join(", "))).into());
     }
-    for process in wanted {
-        client.send(Method::POST, &format!("/api/processes/{}/restart", segment(&process)), None).await?;
-        print(&format!("{process} starts again\n"));
-    }
-    Ok(())
+    Ok(wanted)
 }
 
 /// `valkka logs`.
 pub async fn logs(client: &Client, options: &cli::Logs) -> Result<()> {
-    let path = format!("/api/logs?lines={}&follow={}", options.lines, options.follow);
+    let of = options.name.as_ref().map(|name| format!("&process={}", segment(name))).unwrap_or_default();
+    let path = format!("/api/logs?lines={}&follow={}{of}", options.lines, options.follow);
     let response = client.send(Method::GET, &path, None).await?;
     let mut chunks = Body::new(response.into_body()).into_data_stream();
-    let mut rest = Vec::new();
+    let (mut rest, mut told) = (Vec::new(), false);
     while let Some(chunk) = chunks.next().await {
         rest.extend_from_slice(&chunk.context("the orchestrator has gone")?);
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let line: Vec<_> = rest.drain(..=end).collect();
             tell(&line, options)?;
+            told = true;
         }
     }
-    Ok(())
+    match &options.name {
+        // What has said something is known, also when it is gone by now.
+        Some(name) if !told => processes_of(client, name).await.map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn tell(line: &[u8], options: &cli::Logs) -> Result<()> {
     let value: Value = serde_json::from_slice(line).context("the log is not JSON")?;
     let process = value["process"].as_str().unwrap_or_default();
-    let wanted = |name: &str| process == name || process.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-    if !options.name.as_deref().is_none_or(wanted) {
-        return Ok(());
-    }
     if options.json {
         print(&format!("{value}\n"));
         return Ok(());

@@ -60,6 +60,13 @@ pub struct LogLine {
     pub line: String,
 }
 
+impl LogLine {
+    /// Whether this process has printed it, or one of the camera of this name.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.process.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
 /// A polygon in a camera's picture in which comings and goings are told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,7 +101,7 @@ pub trait Control: Send + Sync {
     /// Has a process run a command; its result.
     fn call<'a>(&'a self, process: &'a str, command: &'a str, params: Value) -> Answer<'a, Value>;
 
-    /// The last `count` lines of one process, or of all, oldest first.
+    /// The last `count` lines of one process or of one camera's processes, or of all, oldest first.
     fn logs(&self, process: Option<&str>, count: usize) -> Vec<LogLine>;
 
     /// Somebody is about to watch a camera: comes back when its web process can be asked, and counts them as a viewer

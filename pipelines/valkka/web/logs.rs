@@ -21,7 +21,7 @@ const MOST_LINES: usize = 10_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
-    /// One process; all of them without.
+    /// One process, or all processes of one camera; all there are without.
     process: Option<String>,
     /// How many lines of the past.
     lines: Option<usize>,
@@ -69,7 +69,7 @@ impl Follower {
             match self.events.recv().await {
                 Ok(event) => {
                     let Some(line) = log_line(&event) else { continue };
-                    let wanted = self.process.as_ref().is_none_or(|process| *process == line.process);
+                    let wanted = self.process.as_ref().is_none_or(|name| line.is_of(name));
                     if wanted && line.time > self.newest {
                         return Some(as_line(&line));
                     }

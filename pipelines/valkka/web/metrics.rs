@@ -48,11 +48,12 @@ struct Channel {
 }
 
 /// All states, so that a query finds a 0 and not nothing.
-const STATES: [(CameraState, &str); 4] = [
+const STATES: [(CameraState, &str); 5] = [
     (CameraState::Connecting, "connecting"),
     (CameraState::Live, "live"),
     (CameraState::Stalled, "stalled"),
     (CameraState::Lost, "lost"),
+    (CameraState::Stopped, "stopped"),
 ];
 
 /// What there is to say now.
