@@ -47,6 +47,7 @@ use crate::{
         self,
         access::{Access, Token},
         control::Control,
+        tls::Identity,
     },
 };
 
@@ -269,7 +270,8 @@ fn web_socket_of(runtime: &RuntimeDir) -> Arc<dyn Fn(&str) -> PathBuf + Send + S
 /// Who may use the port, and how it is encrypted.
 fn access(server: &config::Server) -> Result<(Access, Option<TlsAcceptor>)> {
     let token = server.token.as_ref().map(|token| Token::new(token.reveal())).transpose()?;
-    let tls = server.tls.as_ref().map(|tls| web::tls::acceptor(&tls.certificate, &tls.key)).transpose()?;
+    let identity = server.tls.clone().map(|config::Tls { certificate, key }| Identity { certificate, key });
+    let tls = identity.map(|identity| identity.acceptor(|trouble| warn!("{trouble}"))).transpose()?;
     Ok((Access { token, allowed_origins: server.allowed_origins.clone(), secure: tls.is_some() }, tls))
 }
 

@@ -1,4 +1,5 @@
-//! TLS for a listener, by rustls: a certificate chain and its key from PEM files.
+//! TLS for a listener, by rustls: a certificate chain and its key from PEM files. The orchestrator takes this file in as well (by
+//! `#[path]`), for its page.
 //!
 //! Cameras run for longer than certificates last. So whoever comes gets the certificate that the files hold *then*: before each
 //! handshake two looks at their dates tell whether they have changed. Files that do not serve (half of them is written, say)
