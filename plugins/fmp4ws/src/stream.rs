@@ -90,6 +90,8 @@ struct State {
     closed: bool,
     viewers: Vec<Arc<Viewer>>,
     counters: Counters,
+    /// Somebody has asked for a keyframe, and none has come since.
+    keyframe_wanted: bool,
     /// Of the viewers that have left, and of what concerns no single one.
     totals: Totals,
     rate: Rate,
@@ -276,7 +278,8 @@ impl Stream {
             init.iter().for_each(|init| self.publish_init(init));
         }
         let mut state = self.state();
-        let State { counters, gop, rate, .. } = &mut *state;
+        let State { counters, gop, rate, keyframe_wanted, .. } = &mut *state;
+        *keyframe_wanted &= !fragment.keyframe;
         rate.add(now, fragment.frames, fragment.data.len());
         counters.fragments += 1;
         counters.keyframes += u64::from(fragment.keyframe);
@@ -287,7 +290,8 @@ impl Stream {
         if news.is_some() {
             state.clock = news;
         }
-        let mut keyframe_wanted = false;
+        // As long as it does not come: a wish may have met with the limit on their number.
+        let mut keyframe_wanted = state.keyframe_wanted;
         for viewer in &state.viewers {
             viewer.push(|queue| {
                 if let Some(clock) = news {
@@ -307,8 +311,9 @@ impl Stream {
         self.state().counters.broken_frames += 1;
     }
 
-    /// Nothing can be published before the next keyframe.
+    /// A viewer asks for a keyframe, or nothing can be published before the next one.
     pub fn want_keyframe(&self) {
+        self.state().keyframe_wanted = true;
         (self.listener)(Notice::KeyframeWanted);
     }
 
@@ -504,6 +509,25 @@ mod tests {
         let items: Vec<_> = std::iter::from_fn(|| seat.viewer.take()).collect();
         assert!(matches!(&items[..], [Item::Eos, Item::Init(_), Item::Fragment { after_gap: false, .. }]), "{items:?}");
         assert!(!stream.report().eos);
+    }
+
+    #[test]
+    fn a_wish_for_a_keyframe_is_repeated_until_one_comes() {
+        let wanted = Arc::new(AtomicUsize::new(0));
+        let count = wanted.clone();
+        let stream = Stream::new("cam", LIMITS, move |notice| {
+            count.fetch_add(usize::from(notice == Notice::KeyframeWanted), Relaxed);
+        });
+        let rest = [fragment(1, 40, false, b"d"), fragment(1, 80, true, b"K"), fragment(1, 120, false, b"d")].concat();
+        let (init, fragments) = parse_parts(&[init(false), fragment(1, 0, true, b"K"), rest].concat());
+        stream.publish_init(&init);
+        stream.publish(&fragments[0], None);
+        stream.want_keyframe();
+        let asked = fragments[1..].iter().map(|fragment| {
+            stream.publish(fragment, None);
+            wanted.load(Relaxed)
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), [2, 2, 2]);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl BaseSinkImpl for Intake {
         let mut state = self.state();
         match (input, &*state) {
             (Input::Muxed, State::Muxed(_)) => {}
-            (Input::Muxed, _) => *state = State::Muxed(Box::default()),
+            (Input::Muxed, _) => *state = self.muxed(),
             (Input::Video(stream, pixel), _) => {
                 *state = State::Frames;
                 self.muxer().set_video(stream, pixel);
@@ -158,6 +158,16 @@ impl Intake {
         lock(&self.state)
     }
 
+    /// Fragmented MP4 begins.
+    fn muxed(&self) -> State {
+        if self.muxer().expects_sound() {
+            let words = "the pad audio belongs to encoded pictures, and what comes is fragmented MP4: give the sound to its muxer";
+            // Later: locks are held here.
+            self.obj().call_async(move |sink| gst::element_warning!(sink, gst::StreamError::Mux, ("{words}")));
+        }
+        State::Muxed(Box::default())
+    }
+
     fn flush(&self) {
         match &mut *self.state() {
             State::Muxed(muxed) => **muxed = Muxed::default(),
@@ -190,7 +200,7 @@ impl Intake {
         let mut state = self.state();
         if matches!(&*state, State::Unknown) && self.role() == Role::Main {
             // Files and pipes have no caps.
-            *state = State::Muxed(Box::default());
+            *state = self.muxed();
         }
         match &mut *state {
             State::Unknown => Err(gst::FlowError::NotNegotiated),

@@ -37,8 +37,8 @@ export class Connection {
     this.#hello = hello;
     this.#heard = heard;
     this.#lost = lost;
-    addEventListener("online", this.#doubt);
     this.#open();
+    addEventListener("online", this.#doubt);
   }
 
   /** For good. */

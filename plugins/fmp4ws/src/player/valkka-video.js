@@ -230,14 +230,20 @@ export class ValkkaVideo extends HTMLElement {
       this.#enter("error", "this browser has neither Media Source Extensions nor WebCodecs");
       return;
     }
-    const url = new URL(src, document.baseURI);
-    url.protocol = url.protocol.replace("http", "ws");
     this.#enter("connecting");
-    this.#connection = new Connection(url, {
-      hello: () => ({ type: "mse", value: playableCodecs(), ext: 1 }),
-      heard: (message) => (message instanceof ArrayBuffer ? this.#media(message) : this.#message(message)),
-      lost: (reason) => this.#lost(reason),
-    });
+    try {
+      const url = new URL(src, document.baseURI);
+      url.protocol = url.protocol.replace("http", "ws");
+      this.#connection = new Connection(url, {
+        hello: () => ({ type: "mse", value: playableCodecs(), ext: 1 }),
+        heard: (message) => (message instanceof ArrayBuffer ? this.#media(message) : this.#message(message)),
+        lost: (reason) => this.#lost(reason),
+      });
+    } catch (error) {
+      // The address is none, or one that this page may not open.
+      this.#enter("error", error.message);
+      return;
+    }
     this.#held = false;
     this.#hold();
   }

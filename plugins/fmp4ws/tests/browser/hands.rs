@@ -59,6 +59,15 @@ fn buttons_do_what_keys_do() {
 }
 
 #[test]
+fn an_address_that_is_none_is_told_and_can_be_put_right() {
+    let (_camera, page) = watched("auto");
+    page.ask("player.setAttribute('src', 'http://['); return 0");
+    page.until("return player.state === 'error' && all('.notice')[0].textContent.includes('URL')");
+    page.ask("player.setAttribute('src', '/api/ws?src=stream'); return 0");
+    page.until("return player.state === 'playing'");
+}
+
+#[test]
 fn what_happens_is_told_to_screen_readers() {
     let (camera, page) = watched("auto");
     let said = "return [player.getAttribute('role'), player.getAttribute('aria-label'), player.tabIndex,

@@ -150,3 +150,12 @@ fn a_flush_starts_anew() {
     let _: gst::FlowReturn = source.emit_by_name("end-of-stream", &[]);
     pipeline.wait_eos();
 }
+
+#[test]
+fn sound_beside_fragmented_mp4_is_left_out_and_told() {
+    let sound = "audiotestsrc is-live=true ! opusenc ! sink.audio";
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {MUX} ! fmp4wssink name=sink port=0 {sound}"));
+    pipeline.play();
+    let warning = pipeline.wait_warning();
+    assert!(warning.contains("give the sound to its muxer"), "{warning}");
+}

@@ -78,15 +78,16 @@ impl H264 {
         Ok(Picture { keyframe: idr || recovery && keyframe_hint, empty: pictures == 0 })
     }
 
-    /// Sets in the stream replace what was known: they come complete, or with the PPS as before.
+    /// Another sequence begins with sets of its own, or with the PPS as before.
     fn learn(&mut self, here: Sets) {
         if !here.sps.is_empty() {
+            if here.sps != self.sets.sps && !here.pps.is_empty() {
+                self.sets.pps.clear();
+            }
             self.sets.sps = here.sps;
             self.sets.extensions = here.extensions;
         }
-        if !here.pps.is_empty() {
-            self.sets.pps = here.pps;
-        }
+        nal::take_in(&mut self.sets.pps, here.pps, 1);
     }
 
     /// What the init segment says; `None` until both kinds of parameter sets are known.
@@ -423,6 +424,23 @@ mod tests {
         let entry = stream.entry().expect("both sets have come");
         let again = H264::avc(&entry.configuration[8..]).expect("it was just written");
         assert_eq!((again.framing, again.entry()), (Framing::Lengths(4), Some(entry)));
+    }
+
+    #[test]
+    fn sets_that_come_one_by_one_are_kept_together() {
+        let mut stream = H264::byte_stream();
+        let unit = |sets: &[&[u8]]| sets.iter().flat_map(|set| [&[0, 0, 1][..], set].concat()).collect::<Vec<u8>>();
+        let mut entry = |sets: &[&[u8]]| {
+            stream.sample(&unit(sets), false, &mut Vec::new()).expect("valid");
+            stream.entry().map(|entry| entry.configuration)
+        };
+        let second = [&[0x68, 0b0100_0000][..], &PPS[2..]].concat();
+        let one = entry(&[&REORDERED, &PPS]);
+        let both = entry(&[&second]);
+        assert_ne!(one, both);
+        // A keyframe with one of them changes nothing, another sequence everything.
+        assert_eq!(entry(&[&REORDERED, &PPS]), both);
+        assert_eq!(entry(&[&ZEROLATENCY, &PPS]).map(|avcc| avcc.len()), one.map(|avcc| avcc.len()));
     }
 
     #[test]

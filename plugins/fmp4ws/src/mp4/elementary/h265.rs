@@ -82,12 +82,23 @@ impl H265 {
                 }
             }
         }
-        for (known, new) in self.sets.0.iter_mut().zip(here.0) {
+        self.learn(here);
+        Ok(Picture { keyframe, empty: pictures == 0 })
+    }
+
+    /// Another sequence begins with sets of its own, or with those as before that it does not bring.
+    fn learn(&mut self, here: Sets) {
+        let (Sets([vps, sps, pps]), Sets(new)) = (&mut self.sets, here);
+        let [new_vps, new_sps, new_pps] = new;
+        if !new_sps.is_empty() && new_sps != *sps && !new_pps.is_empty() {
+            pps.clear();
+        }
+        for (known, new) in [(vps, new_vps), (sps, new_sps)] {
             if !new.is_empty() {
                 *known = new;
             }
         }
-        Ok(Picture { keyframe, empty: pictures == 0 })
+        nal::take_in(pps, new_pps, 2);
     }
 
     /// What the init segment says; `None` until all kinds of parameter sets are known.

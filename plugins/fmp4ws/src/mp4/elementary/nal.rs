@@ -1,6 +1,7 @@
 //! Access units cut into NAL units: by start codes (ITU-T H.264, annex B) or by lengths (ISO/IEC 14496-15).
 
 use super::Error;
+use super::bits::{Bits, unescaped};
 
 /// How NAL units are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,10 +94,32 @@ pub fn put(out: &mut Vec<u8>, unit: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes picture parameter sets in, each in the place of the one with its number: streams may have several, and send them
+/// one by one. The number comes first, behind a header of so many bytes.
+pub fn take_in(known: &mut Vec<Vec<u8>>, new: Vec<Vec<u8>>, header: usize) {
+    let number = |set: &[u8]| set.get(header..).and_then(|set| Bits::new(&unescaped(set)).ue());
+    for set in new {
+        match known.iter_mut().find(|old| number(old) == number(&set)) {
+            Some(old) => *old = set,
+            None => known.push(set),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_set_takes_the_place_of_the_one_with_its_number() {
+        // Numbers 0, 1 and 0 again.
+        let (first, second, again) = (vec![0x68, 0b1000_0000], vec![0x68, 0b0100_0000], vec![0x68, 0b1100_0000]);
+        let mut known = vec![first];
+        take_in(&mut known, vec![second.clone()], 1);
+        take_in(&mut known, vec![again.clone()], 1);
+        assert_eq!(known, [again, second]);
+    }
 
     fn all(data: &[u8], framing: Framing) -> Result<Vec<Vec<u8>>, Error> {
         units(data, framing).map(|unit| unit.map(<[u8]>::to_vec)).collect()

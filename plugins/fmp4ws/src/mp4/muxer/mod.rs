@@ -167,6 +167,11 @@ impl Muxer {
         }
     }
 
+    /// Whether sound is to be expected.
+    pub fn expects_sound(&self) -> bool {
+        self.sound.wanted
+    }
+
     /// Sound comes as this stream from now on.
     pub fn set_sound(&mut self, stream: Audio) {
         if self.sound.stream.as_ref() != Some(&stream) {
