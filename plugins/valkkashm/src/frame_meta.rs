@@ -131,9 +131,19 @@ fn with_structure(buffer: &mut gst::BufferRef, mut look: impl FnMut(&mut gst::St
 
 /// The frame that a buffer came as, if it came from a channel.
 pub fn origin(buffer: &gst::BufferRef) -> Option<FrameId> {
-    let meta = gst::meta::CustomMeta::from_buffer(buffer, NAME).ok()?;
-    let structure = meta.structure();
-    Some(FrameId { generation: structure.get("generation").ok()?, seq: structure.get("seq").ok()? })
+    let api = Fields::get().api;
+    let mut origin = None;
+    buffer.foreach_meta(|meta| {
+        if meta.api() != api {
+            return ControlFlow::Continue(());
+        }
+        origin = meta.try_as_custom_meta().and_then(|custom| {
+            let structure = custom.structure();
+            Some(FrameId { generation: structure.get("generation").ok()?, seq: structure.get("seq").ok()? })
+        });
+        ControlFlow::Break(())
+    });
+    origin
 }
 
 /// Names as GLib numbers them: looked up once and not for each frame.
