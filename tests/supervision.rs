@@ -86,6 +86,8 @@ fn a_camera_that_restarts_keeps_its_channel_and_its_viewers() {
     viewer.fragments(40);
     // Nothing but the source was started again.
     assert_eq!(pid_other_than(&valkka, "lobby.capture", None), capture);
+    let said = verb(&runtime, &valkka, &["logs", "lobby", "-n", "1000"]);
+    assert!(!said.contains("CRITICAL"), "{said}");
 }
 
 #[test]

@@ -158,7 +158,8 @@ impl Running {
 fn begin_with_keyframe(valve: &gst::Element) {
     if let Some(pad) = valve.static_pad("src") {
         pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
-            Some(buffer) if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) => gst::PadProbeReturn::Drop,
+            // Not `Drop`: GStreamer 1.22 complains of a buffer that the binding has taken and let go.
+            Some(buffer) if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) => gst::PadProbeReturn::Handled,
             _ => gst::PadProbeReturn::Remove,
         });
     }

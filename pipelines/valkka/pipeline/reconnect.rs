@@ -139,7 +139,8 @@ impl Links {
                     if event.type_() == gst::EventType::Eos && !links.ends.load(Ordering::SeqCst) =>
                 {
                     tell_end(pad);
-                    return gst::PadProbeReturn::Drop;
+                    // Not `Drop`: GStreamer 1.22 complains of an event that the binding has taken and let go.
+                    return gst::PadProbeReturn::Handled;
                 }
                 _ => {}
             }
