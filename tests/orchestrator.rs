@@ -175,19 +175,20 @@ fn a_run_has_a_folder_of_its_own_and_clears_those_of_killed_runs_away() {
 #[test]
 fn a_file_plays_again_and_again() {
     let runtime = Runtime::new();
-    let file = runtime.path("short.mkv");
+    let file = runtime.path("short film.mkv");
     let description = format!(
         "videotestsrc num-buffers=30 pattern=ball ! video/x-raw,width=320,height=240,framerate=15/1 ! jpegenc \
          ! matroskamux ! filesink location={}",
-        file.display()
+        runtime.path("made.mkv").display()
     );
     runtime.launch(&description).finish(SOON);
+    std::fs::rename(runtime.path("made.mkv"), &file).expect("the test's folder is writable");
     let valkka = Orchestrator::start(&runtime, &["run", &file.to_string_lossy()]);
     valkka.live(LIVE);
-    let again = || (valkka.process("short.capture")["restarts"].as_u64() > Some(1)).then_some(());
+    let again = || (valkka.process("short-film.capture")["restarts"].as_u64() > Some(1)).then_some(());
     eventually("the file begins for the third time", LIVE, again);
     let status = valkka.status();
-    assert_eq!(status["cameras"][0]["name"], "short");
+    assert_eq!(status["cameras"][0]["name"], "short-film");
     assert_ne!(status["cameras"][0]["state"], "lost", "{status}");
 }
 

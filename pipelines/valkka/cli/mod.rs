@@ -1,27 +1,20 @@
 //! The command line.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+mod help;
+mod meaning;
 
-use anyhow::{Context, Result, bail};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::{
-    camera::{self, Camera as CameraToRun},
-    config::{self, Config, Secret, Tls},
-    pipeline::Origin,
-    process::exec::Preparation,
-    verbs::Usage,
-};
+pub use self::meaning::config_of;
+use crate::{config, pipeline::Origin, process::exec::Preparation};
 
 /// Camera pipelines as processes: spawned, supervised, and live on one web page.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = help::EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -36,10 +29,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run cameras: capture, analyse, and show them on a web page
-    #[command(after_long_help = RUN_EXAMPLES)]
+    #[command(after_long_help = help::RUN_EXAMPLES)]
     Run(Run),
     /// Try it without a camera: generated scenes, served over RTSP by this machine
-    #[command(after_long_help = DEMO_EXAMPLES)]
+    #[command(after_long_help = help::DEMO_EXAMPLES)]
     Demo(Demo),
     /// Look whether a configuration is right, and tell all that is wrong with it
     #[command(after_long_help = "Example:\n  valkka check /etc/valkka/valkka.toml && valkka reload")]
@@ -49,20 +42,20 @@ pub enum Command {
         config: Option<PathBuf>,
     },
     /// Write a commented configuration to start from
-    #[command(after_long_help = INIT_EXAMPLES)]
+    #[command(after_long_help = help::INIT_EXAMPLES)]
     Init {
         /// Where to; a file that is there already is not touched
         #[arg(default_value = config::FILE_NAME, value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
     /// Print the JSON Schema of configurations, for editors
-    #[command(after_long_help = SCHEMA_EXAMPLES)]
+    #[command(after_long_help = help::SCHEMA_EXAMPLES)]
     Schema,
     /// Show the pipeline descriptions that run for cameras
     #[command(subcommand)]
     Template(Template),
     /// Run a pipeline description as gst-launch-1.0 does; under the orchestrator, take commands
-    #[command(after_long_help = PIPELINE_EXAMPLES)]
+    #[command(after_long_help = help::PIPELINE_EXAMPLES)]
     Pipeline(Pipeline),
     #[command(flatten)]
     Remote(Remote),
@@ -90,65 +83,9 @@ pub enum Command {
     #[command(hide = true)]
     RtspServer(RtspServer),
     /// Serve channels on by RTSP, without transcoding
-    #[command(after_long_help = RESTREAM_EXAMPLES)]
+    #[command(after_long_help = help::RESTREAM_EXAMPLES)]
     Restream(Restream),
 }
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  valkka run rtsp://10.0.0.4/live
-  valkka run lobby=rtsp://10.0.0.4/live gate=rtsp://10.0.0.5/live --listen 127.0.0.1:9000
-  valkka run street.mp4 test:ball
-
-While it runs, any GStreamer pipeline can read the cameras' channels, NAME.h264 and NAME.rgb:
-  export VALKKA_RUNTIME_DIR=...      (the folder that valkka prints)
-  gst-launch-1.0 valkkashmsrc channel=lobby.rgb ! videoconvert ! autovideosink
-
-Ctrl-C ends everything; a second Ctrl-C does not wait.";
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done as asked
-  1  something failed
-  2  wrong usage, or a configuration with mistakes
-  3  no orchestrator is running
-  4  there is no such camera, process, command or template
-  5  something that is needed is not installed
-  6  a pipeline description that cannot be run";
-
-const INIT_EXAMPLES: &str = "\
-Examples:
-  valkka init && valkka run
-  valkka init /etc/valkka/valkka.toml";
-
-const SCHEMA_EXAMPLES: &str = "\
-Example, for editors with a TOML language server (taplo, Even Better TOML):
-  valkka schema > valkka.schema.json
-and as the first line of valkka.toml:
-  #:schema ./valkka.schema.json";
-
-const TEMPLATE_EXAMPLES: &str = "\
-Examples:
-  valkka template show capture-rtsp
-  valkka template show web --camera lobby
-  eval \"$(valkka template show capture-rtsp --camera lobby --secrets)\"
-
-With --camera it is a line for a shell, filled in as the configuration says. To change a template, save what is
-printed without --camera as NAME.launch in a folder of your own, and name that folder in the configuration
-(templates = \"FOLDER\").";
-
-const RESTREAM_EXAMPLES: &str = "\
-Example, while `valkka run` runs:
-  export VALKKA_RUNTIME_DIR=...      (the folder that it prints)
-  valkka restream --mount \"lobby=$(valkka template show restream --camera lobby | cut -d' ' -f2-)\"
-  ffplay rtsp://127.0.0.1:8554/lobby
-
-`valkka run` does it for cameras with `restream = true`.";
-
-const DEMO_EXAMPLES: &str = "\
-Examples:
-  valkka demo --open
-  valkka demo --video street.mp4 --video yard.mkv";
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -184,7 +121,7 @@ pub struct Demo {
 #[derive(Debug, Subcommand)]
 pub enum Remote {
     /// Show cameras and processes of the running orchestrator
-    #[command(after_long_help = STATUS_EXAMPLES)]
+    #[command(after_long_help = help::STATUS_EXAMPLES)]
     Status(Status),
     /// Add, remove and list cameras while it runs
     #[command(subcommand)]
@@ -199,7 +136,7 @@ pub enum Remote {
     #[command(after_long_help = "Examples:\n  valkka logs\n  valkka logs lobby -f\n  valkka logs lobby.capture -n 500")]
     Logs(Logs),
     /// Have a process run a command, and print its result as JSON
-    #[command(after_long_help = CALL_EXAMPLES)]
+    #[command(after_long_help = help::CALL_EXAMPLES)]
     Call {
         /// As in `valkka status`
         process: String,
@@ -220,25 +157,6 @@ pub enum Remote {
     #[command(after_long_help = "Example:\n  valkka check && valkka reload")]
     Reload,
 }
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  valkka status
-  valkka status --watch
-  valkka status --json | jq -r '.cameras[] | select(.state != \"live\") | .name'";
-
-const CALL_EXAMPLES: &str = "\
-Examples:
-  valkka call lobby.capture ping
-  valkka call lobby.capture commands
-  valkka call lobby.capture keyframe
-  valkka call lobby.capture get '{\"element\": \"camera\", \"property\": \"latency\"}'";
-
-const ADD_EXAMPLES: &str = "\
-Examples:
-  valkka camera add lobby=rtsp://10.0.0.4/live
-  valkka camera add gate=rtsp://10.0.0.5/live --user admin --password-file gate.password --record
-  valkka camera add test:ball --no-analysis";
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -268,7 +186,7 @@ pub struct Logs {
 #[derive(Debug, Subcommand)]
 pub enum Camera {
     /// Add a camera, and wait until it is live
-    #[command(after_long_help = ADD_EXAMPLES)]
+    #[command(after_long_help = help::ADD_EXAMPLES)]
     Add(CameraAdd),
     /// Stop a camera and forget it
     Remove { name: String },
@@ -332,7 +250,7 @@ pub enum Template {
         config: Option<PathBuf>,
     },
     /// Print a template, or the line for a shell that it becomes for a camera
-    #[command(after_long_help = TEMPLATE_EXAMPLES)]
+    #[command(after_long_help = help::TEMPLATE_EXAMPLES)]
     Show {
         /// As in `valkka template list`
         name: String,
@@ -384,13 +302,6 @@ pub struct Analysis {
     pub fps: Option<u32>,
 }
 
-const PIPELINE_EXAMPLES: &str = "\
-Examples:
-  valkka pipeline videotestsrc ! videoconvert ! autovideosink
-  valkka pipeline --file lobby.launch
-
-Ctrl-C ends the stream, so that files are complete; a second Ctrl-C does not wait.";
-
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct Pipeline {
@@ -436,78 +347,6 @@ pub struct RtspServer {
     /// Keeps the port from one start to the next
     #[arg(long)]
     pub port_file: Option<PathBuf>,
-}
-
-impl Run {
-    /// What the arguments mean: a file, or cameras.
-    pub fn config(&self) -> Result<Config> {
-        let path = match &self.cameras[..] {
-            [] => Some(config::find()?),
-            [file] if file.ends_with(".toml") => Some(file.into()),
-            several => {
-                if let Some(file) = several.iter().find(|file| file.ends_with(".toml")) {
-                    bail!(Usage(format!("{file} is a configuration: it stands alone, without further cameras")));
-                }
-                None
-            }
-        };
-        if let Some(path) = path {
-            self.is_for_cameras_only(&path)?;
-            let mut config = Config::load(&path)?;
-            self.page.apply_to(&mut config)?;
-            return Ok(config);
-        }
-        let latency = self.latency.unwrap_or(camera::LATENCY_MS);
-        config_of(&self.page, camera::parse_all(&self.cameras, Some(&self.analysis.of_cameras()), latency)?)
-    }
-
-    /// A configuration says these itself, for each camera.
-    fn is_for_cameras_only(&self, path: &Path) -> Result<()> {
-        let Analysis { width, fps } = self.analysis;
-        let given = [("--latency", self.latency), ("--analysis-width", width), ("--analysis-fps", fps)];
-        match given.into_iter().find(|(_, value)| value.is_some()) {
-            Some((option, _)) => bail!(Usage(format!(
-                "{option} is for cameras that are named on the command line: {} says it itself",
-                path.display()
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Analysis {
-    /// What is looked for in cameras that are named on the command line.
-    pub fn of_cameras(self) -> config::Analysis {
-        let usual = config::Analysis::default();
-        let (width, fps) = (self.width.unwrap_or(usual.width), self.fps.unwrap_or(usual.fps));
-        config::Analysis { width, fps, ..usual }
-    }
-}
-
-/// The configuration of cameras that were named on the command line.
-pub fn config_of(page: &Page, cameras: Vec<CameraToRun>) -> Result<Config> {
-    let mut config = Config { cameras, ..Config::default() };
-    page.apply_to(&mut config)?;
-    Ok(config)
-}
-
-impl Page {
-    /// What is said on the command line comes before what is said in a file.
-    pub fn apply_to(&self, config: &mut Config) -> Result<()> {
-        let server = &mut config.server;
-        server.listen = self.listen.unwrap_or(server.listen);
-        if let Some(path) = &self.token_file {
-            let read = || format!("token file {}", path.display());
-            let token = Secret::new(std::fs::read_to_string(path).with_context(read)?.trim().to_owned());
-            crate::web::access::Token::new(token.reveal()).with_context(read)?;
-            server.token = Some(token);
-        }
-        if let Some((certificate, key)) = self.tls_certificate.clone().zip(self.tls_key.clone()) {
-            server.tls = Some(Tls { certificate, key });
-        }
-        server.allowed_origins.extend(self.allow_origin.iter().cloned());
-        Ok(())
-    }
 }
 
 #[cfg(test)]
