@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use jsonschema::Validator;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::stage::http::{Answer, ask, ask_socket};
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::{Runtime, eventually};
+use crate::stage::{Runtime, Viewer, eventually};
 
 const LIVE: Duration = Duration::from_secs(60);
 const JSON: &str = "Content-Type: application/json";
@@ -74,6 +76,7 @@ fn every_answer_is_as_described() {
         ("POST", "/api/cameras", "/api/cameras", camera("Not A Name"), 422),
         ("POST", "/api/cameras", "/api/cameras", json!({ "uri": "ftp://u:hush@cam/" }).to_string(), 422),
         ("POST", "/api/cameras", "/api/cameras", json!({ "uri": "test:ball", "colour": 7 }).to_string(), 422),
+        ("POST", "/api/cameras", "/api/cameras", json!({ "pipeline": "videotestsrc" }).to_string(), 403),
         ("POST", "/api/cameras", "/api/cameras", "{".into(), 400),
         ("DELETE", "/api/cameras/{name}", "/api/cameras/bars", String::new(), 204),
         ("DELETE", "/api/cameras/{name}", "/api/cameras/bars", String::new(), 404),
@@ -101,17 +104,23 @@ fn every_answer_is_as_described() {
         assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.text());
         description.check(method, described, &answer);
         assert!(!answer.text().contains("hush"), "{}", answer.text());
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
     }
     for line in ask(&host, "GET", "/api/logs?process=ball.capture&lines=3", &[], "").text().lines() {
         let line: Value = serde_json::from_str(line).expect("a line is JSON");
         description.validate(&description.schema("LogLine"), &line);
         assert_eq!(line["process"], "ball.capture");
     }
-    let mut events = valkka.events("status,detections,log");
-    for kind in ["status", "detections"] {
+    let mut events = valkka.events("status,detections,object,log");
+    for kind in ["status", "detections", "object"] {
         let event = json!({ "type": kind, "value": events.next(kind) });
         description.validate(&description.schema("Event"), &event);
     }
+    // Who comes later is told of it as well.
+    let objects = ask(&host, "GET", "/api/objects", &[], "");
+    description.check("GET", "/api/objects", &objects);
+    assert_eq!(objects.json()["objects"][0]["after"]["camera"], "ball");
 }
 
 #[test]
@@ -150,6 +159,8 @@ fn a_token_guards_the_port_and_not_the_socket() {
     let host = valkka.host();
     let status = |headers: &[&str]| ask(&host, "GET", "/api/status", headers, "").status;
     assert_eq!(status(&[]), 401);
+    let refused = ask(&host, "GET", "/api/status", &[], "").text();
+    assert!(refused.contains("/api/login"), "it says what to do: {refused}");
     assert_eq!(status(&["Authorization: Bearer wrong-horse-battery"]), 401);
     assert_eq!(status(&["Authorization: Bearer correct-horse-battery"]), 200);
     assert_eq!(ask(&host, "GET", "/healthz", &[], "").status, 200, "a probe needs none");
@@ -178,6 +189,40 @@ fn a_client_that_says_nothing_keeps_nobody_from_the_port() {
     let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&host).expect("the port is open")).collect();
     assert_eq!(ask(&host, "GET", "/healthz", &[], "").text(), "ok\n");
     drop(silent);
+}
+
+#[test]
+fn a_camera_that_does_not_answer_keeps_no_browser_waiting() {
+    let runtime = Runtime::new();
+    let valkka = Orchestrator::start(&runtime, &["run", "ball=test:ball"]);
+    let mut viewer = Viewer::connect(&valkka, "ball");
+    viewer.fragments(1);
+    let pid = || valkka.process("ball.web")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+    let web = Pid::from_raw(pid());
+    signal::kill(web, Signal::SIGSTOP).expect("it runs");
+    // Chromium opens one WebSocket after the other: this handshake would keep all others from it.
+    let waiting = Viewer::connect(&valkka, "ball");
+    assert_eq!(pid(), web.as_raw(), "it was not started again before");
+    signal::kill(web, Signal::SIGCONT).expect("it runs");
+    drop(waiting);
+    viewer.fragments(20);
+}
+
+#[test]
+fn what_runs_anything_is_taken_from_this_user_alone() {
+    let runtime = Runtime::new();
+    let valkka = Orchestrator::start(&runtime, &["run", "ball=test:ball"]);
+    for camera in [
+        json!({ "name": "evil", "pipeline": "videotestsrc is-live=true" }),
+        json!({ "name": "evil", "uri": "test:ball", "values": { "test-fps": "5/1 ! filesink location=x" } }),
+        json!({ "name": "evil", "uri": "test:ball", "template": "capture-test" }),
+    ] {
+        let answer = ask(&valkka.host(), "POST", "/api/cameras", &[JSON], &camera.to_string());
+        assert!(answer.status == 403 && answer.text().contains("valkka camera add"), "{camera}: {}", answer.text());
+    }
+    let own = json!({ "name": "own", "pipeline": "videotestsrc is-live=true" }).to_string();
+    let answer = ask_socket(&valkka.channels.join("valkka.sock"), "POST", "/api/cameras", &[JSON], &own);
+    assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
 #[test]

@@ -1,21 +1,16 @@
 //! The page in a real browser: cameras come, are seen, fail, come back and go; boxes stand on what they are about.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use gst::prelude::*;
-use gst_app::AppSrc;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::browser::Browser;
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::pipeline::Pipeline;
-use crate::stage::runtime::PROGRAMS;
-use crate::stage::{Runtime, eventually};
+use crate::stage::{Runtime, eventually, scene};
 
-const LIVE: Duration = Duration::from_secs(90);
+pub const LIVE: Duration = Duration::from_secs(90);
 
 /// A number that says what the picture of a camera looks like now: two pictures that differ have others.
 fn picture_of(camera: &str) -> String {
@@ -34,7 +29,7 @@ fn picture_of(camera: &str) -> String {
 
 /// Waits until the decoded picture of a camera changes.
 #[track_caller]
-fn moves(browser: &Browser, camera: &str) {
+pub fn moves(browser: &Browser, camera: &str) {
     let first = browser.ask_until(&picture_of(camera), LIVE);
     let other = || Some(browser.ask(&picture_of(camera))).filter(|now| *now != 0 && *now != first);
     eventually(&format!("the picture of {camera} changes"), LIVE, other);
@@ -109,8 +104,6 @@ fn the_page_fits_any_window_in_light_and_dark() {
     let valkka = Orchestrator::start(&runtime, &["demo"]);
     valkka.live(LIVE);
     let browser = Browser::start(&runtime);
-    let folder = PROGRAMS.join("page");
-    std::fs::create_dir_all(&folder).expect("cargo's folder is writable");
     for (width, height) in [(1280, 800), (390, 844)] {
         for theme in ["dark", "light"] {
             browser.look(width, height, theme);
@@ -118,10 +111,7 @@ fn the_page_fits_any_window_in_light_and_dark() {
             browser.ask_until("return document.querySelectorAll('.camera[data-state=live]').length === 3", LIVE);
             browser.ask_until("return document.querySelectorAll('.seen canvas:not([hidden])').length > 2", LIVE);
             check(&browser, &format!("{width}x{height} {theme} grid"));
-            let save = |view: &str| {
-                let name = format!("{view}-{width}x{height}-{theme}.png");
-                std::fs::write(folder.join(name), browser.screenshot()).expect("cargo's folder is writable");
-            };
+            let save = |view: &str| browser.keep_picture(&format!("{view}-{width}x{height}-{theme}"));
             save("grid");
             browser.ask("location.hash = 'camera=gate'");
             browser.ask_until("return !document.querySelector('.camera-details').hidden", LIVE);
@@ -137,33 +127,6 @@ fn the_page_fits_any_window_in_light_and_dark() {
             save("processes");
         }
     }
-}
-
-/// A white square that wanders over black from left to right and back: a file of a minute.
-fn wandering_square(runtime: &Runtime) -> PathBuf {
-    let file = runtime.path("square.mkv");
-    let caps = "video/x-raw,format=GRAY8,width=640,height=360,framerate=25/1";
-    let sink = format!("jpegenc quality=95 ! matroskamux ! filesink location={}", file.display());
-    let pipeline = Pipeline::parse(&format!("appsrc name=source format=time caps={caps} block=true ! {sink}"));
-    let source: AppSrc = pipeline.element("source").downcast().expect("an appsrc is an AppSrc");
-    pipeline.play();
-    for frame in 0..1500u64 {
-        // 6 pixels a frame: in 300 ms it goes more than half its width.
-        let way = frame * 6 % 960;
-        let left = 40 + if way < 480 { way } else { 960 - way } as usize;
-        let mut picture = vec![16u8; 640 * 360];
-        for row in picture.chunks_exact_mut(640).skip(140).take(80) {
-            row[left..left + 80].fill(235);
-        }
-        let mut buffer = gst::Buffer::from_slice(picture);
-        let times = buffer.get_mut().expect("it is ours alone");
-        times.set_pts(gst::ClockTime::from_mseconds(frame * 40));
-        times.set_duration(gst::ClockTime::from_mseconds(40));
-        source.push_buffer(buffer).expect("the pipeline takes frames");
-    }
-    source.end_of_stream().expect("the pipeline takes its end");
-    pipeline.wait_for_eos(LIVE);
-    file
 }
 
 /// With each picture on the screen: where the square is in it, and where the box around it was drawn; -1 where none was.
@@ -214,7 +177,7 @@ const SLOW_ANALYSIS: &str = "
 #[track_caller]
 fn boxes_are_over_the_square(prepare: Option<&str>) {
     let runtime = Runtime::new();
-    let file = wandering_square(&runtime);
+    let file = scene::square(&runtime, "square", scene::wandering);
     let valkka = Orchestrator::start(&runtime, &["run", &file.to_string_lossy()]);
     valkka.live(LIVE);
     let browser = Browser::start(&runtime);
@@ -249,7 +212,7 @@ fn a_box_is_drawn_over_what_it_is_about_also_when_the_answer_is_late() {
 
 /// Nothing is wider than the window, nothing that can be pressed has no name, no text is of its ground's colour.
 #[track_caller]
-fn check(browser: &Browser, what: &str) {
+pub fn check(browser: &Browser, what: &str) {
     let wrong = browser.ask(
         "const wrong = [];
          if (document.documentElement.scrollWidth > innerWidth) wrong.push(`${document.documentElement.scrollWidth} wide`);

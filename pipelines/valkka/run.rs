@@ -272,7 +272,8 @@ fn access(server: &config::Server) -> Result<(Access, Option<TlsAcceptor>)> {
     let token = server.token.as_ref().map(|token| Token::new(token.reveal())).transpose()?;
     let identity = server.tls.clone().map(|config::Tls { certificate, key }| Identity { certificate, key });
     let tls = identity.map(|identity| identity.acceptor(|trouble| warn!("{trouble}"))).transpose()?;
-    Ok((Access { token, allowed_origins: server.allowed_origins.clone(), secure: tls.is_some() }, tls))
+    let allowed_origins = server.allowed_origins.clone();
+    Ok((Access { token, allowed_origins, secure: tls.is_some(), private: false }, tls))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -9,6 +9,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
+use super::runtime::PROGRAMS;
 use super::{Process, Runtime, SOON, eventually_or};
 
 /// A browser that ends with the test.
@@ -90,9 +91,63 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", wish);
     }
 
+    /// Presses a key, as on a keyboard: whatever has the focus gets it.
+    pub fn press(&self, key: &str) {
+        let code = match key {
+            "Backspace" => 8,
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            "Delete" => 46,
+            _ => panic!("{key} is not among the keys that this knows"),
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        let down = json!({ "type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+        self.devtools("Input.dispatchKeyEvent", down);
+        let up = json!({ "type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code });
+        self.devtools("Input.dispatchKeyEvent", up);
+    }
+
+    /// Types text into whatever has the focus.
+    pub fn type_text(&self, text: &str) {
+        self.devtools("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Clicks with the mouse, in pixels of the window.
+    pub fn click(&self, x: f64, y: f64) {
+        for event in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let click = json!({ "type": event, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.devtools("Input.dispatchMouseEvent", click);
+        }
+    }
+
+    /// What a screen reader is told: role and name of everything that can have the focus.
+    pub fn told(&self) -> Vec<(String, String)> {
+        self.devtools("Accessibility.enable", json!({}));
+        let tree = self.devtools("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().expect("a tree has nodes").iter();
+        let focusable = |node: &&Value| {
+            let mut properties = node["properties"].as_array().into_iter().flatten();
+            properties.any(|property| property["name"] == "focusable" && property["value"]["value"] == true)
+        };
+        let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
+        nodes.filter(focusable).map(|node| (text(&node["role"]), text(&node["name"]))).collect()
+    }
+
     /// Runs a script in every page that is opened from now on, before the page's own.
     pub fn prepare_pages(&self, script: &str) {
         self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
+    /// Writes a picture of the window into cargo's folder of programs, `page/NAME.png`, for people to look at.
+    pub fn keep_picture(&self, name: &str) {
+        let folder = PROGRAMS.join("page");
+        std::fs::create_dir_all(&folder).expect("cargo's folder is writable");
+        std::fs::write(folder.join(format!("{name}.png")), self.screenshot()).expect("cargo's folder is writable");
     }
 
     /// A command of the DevTools protocol.

@@ -8,6 +8,7 @@ pub mod orchestrator;
 pub mod pipeline;
 pub mod process;
 pub mod runtime;
+pub mod scene;
 pub mod viewer;
 
 use std::thread;

@@ -29,14 +29,15 @@ impl Orchestrator {
         command.args(arguments).args(["--listen", "127.0.0.1:0"]);
         let process = runtime.start(&command);
         let word = |line: String| line.rsplit(' ').next().expect("a line has words").to_owned();
-        let address = word(process.line("Valkka is at http://", START));
+        let address = word(process.line("Valkka is at http", START));
         let channels = word(process.line("Channels are in ", SOON)).into();
         Orchestrator { process, address, channels }
     }
 
     /// Address and port of its page.
     pub fn host(&self) -> String {
-        self.address.trim_start_matches("http://").trim_end_matches('/').to_owned()
+        let (_, host) = self.address.split_once("://").expect("an address has a scheme");
+        host.trim_end_matches('/').to_owned()
     }
 
     /// What it tells from now on: the first is a `status`.

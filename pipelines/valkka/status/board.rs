@@ -1,6 +1,7 @@
 //! The board on which everything is written that is known now, and whoever wants to know is told what changes.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -12,7 +13,7 @@ use tokio::sync::broadcast;
 use tracing::{info, warn};
 use valkka_command::Event;
 
-use super::{CameraStatus, ChannelStatus, ProcessStatus, Status};
+use super::{CameraStatus, ChannelStatus, ProcessStatus, Status, seen::Seen};
 use crate::{
     camera::Camera,
     health::{Health, State, Verdict},
@@ -43,6 +44,8 @@ struct ObjectEvent<'a> {
 #[derive(Deserialize)]
 struct TrackedObject<'a> {
     camera: &'a str,
+    #[serde(borrow, default)]
+    id: Cow<'a, str>,
 }
 
 /// A process's name, and what it has told.
@@ -55,6 +58,8 @@ pub struct Board {
     events: broadcast::Sender<Arc<str>>,
     told: broadcast::Sender<Told>,
     logs: Mutex<VecDeque<LogLine>>,
+    /// The last objects.
+    pub seen: Seen,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +76,7 @@ impl Default for Board {
             events: broadcast::Sender::new(EVENTS_KEPT),
             told: broadcast::Sender::new(EVENTS_KEPT),
             logs: Mutex::default(),
+            seen: Seen::default(),
         }
     }
 }
@@ -111,6 +117,7 @@ impl Board {
 
     pub fn remove_camera(&self, name: &str) {
         self.lock().cameras.retain(|camera| camera.name != name);
+        self.seen.forget(name);
         self.tell_status();
     }
 
@@ -180,6 +187,7 @@ impl Board {
         let known = self.has_camera(after.camera);
         if known {
             let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+            self.seen.note(after.camera, &after.id, value);
             self.tell(|| event("object", &value));
         }
         known

@@ -5,6 +5,7 @@
 
 mod board;
 mod processes;
+mod seen;
 #[cfg(test)]
 mod tests;
 

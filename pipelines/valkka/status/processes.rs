@@ -101,7 +101,7 @@ impl Board {
     /// What a process tells by itself.
     pub fn process_event(&self, name: &str, event: &Event) {
         match event.name.as_str() {
-            "detections" => {
+            "detections" | "object" => {
                 self.analysed(event.value.get());
             }
             "flow" => {

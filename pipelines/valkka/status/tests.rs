@@ -1,3 +1,6 @@
+use serde_json::value::RawValue;
+use valkka_command::Event;
+
 use super::*;
 use crate::{
     camera::{Camera, Source},
@@ -46,6 +49,17 @@ fn lives_of_objects_pass_through_unchanged() {
     assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"object","value":{line}}}"#));
     assert!(!board.analysed(&line.replace("lobby", "nobody")));
     assert_eq!(board.status().cameras[0].state, State::Connecting, "it was no frame");
+}
+
+#[test]
+fn what_the_analyser_tells_as_events_is_told_on() {
+    let board = board();
+    let mut events = board.events();
+    let life = r#"{"v":1,"type":"new","before":{},"after":{"camera":"lobby","id":"1.5-7","label":"person"}}"#;
+    let value = RawValue::from_string(life.to_owned()).unwrap();
+    board.process_event("analyse", &Event { name: "object".into(), value });
+    assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"object","value":{life}}}"#));
+    assert_eq!(board.seen.newest()[0].get(), life, "also for those who come later");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Access {
     pub allowed_origins: Vec<String>,
     /// The port speaks TLS: cookies may then not travel without.
     pub secure: bool,
+    /// Nobody but this user comes here at all: a socket with a file mode.
+    pub private: bool,
 }
 
 /// A shared secret. Never shown.
@@ -87,6 +89,11 @@ pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Ne
 }
 
 impl Access {
+    /// Whoever gets here is this user, or was given the token. A port without one is open to every user of the machine.
+    pub fn is_of_the_user(&self) -> bool {
+        self.private || self.token.is_some()
+    }
+
     fn refuses(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         if self.token.is_none() && !self.may_be_our_name(host) {
@@ -109,7 +116,7 @@ impl Access {
         // What asks whether it may ask cannot carry a token.
         let preflight = method == Method::OPTIONS && headers.contains_key(header::ORIGIN);
         if needs_token(uri.path()) && !preflight && !self.knows_token(uri, headers) {
-            let message = "a token is needed: Authorization: Bearer TOKEN, or POST /api/login";
+            let message = "a token is needed: as Bearer in the header Authorization, or by POST /api/login";
             return Some(Problem::new(StatusCode::UNAUTHORIZED, message));
         }
         None

@@ -1,19 +1,23 @@
 //! `/api/cameras`: what there is to see, and changing it.
 
+use std::sync::Arc;
+
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
-use super::{App, body::JsonBody, control::Zone, problem::Problem};
+use super::{App, access::Access, body::JsonBody, control::Zone, problem::Problem};
 
-/// More corners than anybody draws.
+/// What the analyser takes, which has the same limits in `pipelines/analyse/src/zone.rs`.
 const CORNERS: usize = 64;
-const ZONES: usize = 64;
-const ZONE_NAME: usize = 64;
+const ZONES: usize = 32;
+const ZONE_NAME_BYTES: usize = 64;
+/// Keys with which a camera is more than an address: with them anything can be run.
+const POWERFUL: [&str; 3] = ["pipeline", "template", "values"];
 
 /// The cameras as they are configured, without credentials.
 pub async fn list(State(app): State<App>) -> Json<Value> {
@@ -23,8 +27,17 @@ pub async fn list(State(app): State<App>) -> Json<Value> {
 /// Adds a camera and starts it.
 pub async fn add(
     State(app): State<App>,
+    Extension(access): Extension<Arc<Access>>,
     JsonBody(mut camera): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Problem> {
+    let powerful = POWERFUL.into_iter().find(|key| camera.contains_key(*key));
+    if let (Some(key), false) = (powerful, access.is_of_the_user()) {
+        let message = format!(
+            "{key:?} is taken from those alone who know the token, and there is none: set server.token, write the camera \
+             into the configuration, or use `valkka camera add`"
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, message));
+    }
     if camera.get("name").is_none_or(|name| name.is_null() || name == "") {
         camera.insert("name".into(), free_name(&app.control.cameras()).into());
     }
@@ -70,9 +83,8 @@ fn mistake_in(zones: &[Zone]) -> Option<String> {
         return Some(format!("{} zones are too many: {ZONES} at most", zones.len()));
     }
     zones.iter().enumerate().find_map(|(index, Zone { name, points })| {
-        let length = name.chars().count();
-        if length == 0 || length > ZONE_NAME || name.contains(char::is_control) {
-            Some(format!("zone {index}: its name has to have 1 to {ZONE_NAME} characters"))
+        if name.is_empty() || name.len() > ZONE_NAME_BYTES || name.contains(char::is_control) {
+            Some(format!("zone {}: its name has to have 1 to {ZONE_NAME_BYTES} bytes", index + 1))
         } else if zones[..index].iter().any(|other| other.name == *name) {
             Some(format!("two zones are called {name:?}"))
         } else if !(3..=CORNERS).contains(&points.len()) {
@@ -106,6 +118,8 @@ mod tests {
         assert_eq!(mistake_in(&[zone("door", &corners), zone("yard", &corners)]), None);
         for wrong in [
             vec![zone("", &corners)],
+            vec![zone(&"ä".repeat(33), &corners)],
+            (0..33).map(|number| zone(&number.to_string(), &corners)).collect(),
             vec![zone("door", &corners[..2])],
             vec![zone("door", &corners), zone("door", &corners)],
             vec![zone("door", &[[0.0, 0.0], [1.0, 0.0], [0.5, 1.01]])],

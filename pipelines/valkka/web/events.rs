@@ -52,10 +52,7 @@ pub async fn subscribe(
 ) -> Result<Response, Problem> {
     let kinds = query.kinds()?;
     let upgrade = upgrade.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let place =
-        app.listeners.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients listen to events: close some")
-        })?;
+    let place = app.listen()?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| feed(socket, app, kinds, place)))
 }

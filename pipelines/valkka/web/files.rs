@@ -17,7 +17,7 @@ const SVG: &str = "image/svg+xml";
 mod player;
 
 /// Path, type and text of each other file.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/icon.svg", SVG, include_str!("page/icon.svg")),
     ("/page.css", CSS, include_str!("page/page.css")),
@@ -35,6 +35,7 @@ const FILES: [(&str, &str, &str); 18] = [
     ("/theme.js", JAVASCRIPT, include_str!("page/theme.js")),
     ("/tile.js", JAVASCRIPT, include_str!("page/tile.js")),
     ("/timeline.js", JAVASCRIPT, include_str!("page/timeline.js")),
+    ("/tools.js", JAVASCRIPT, include_str!("page/tools.js")),
     ("/zones.js", JAVASCRIPT, include_str!("page/zones.js")),
 ];
 
@@ -55,7 +56,6 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         // Asked for again after an update.
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     (headers, text).into_response()

@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{Receiver, error::RecvError},
+};
 
 use super::{App, control::LogLine, events::ended, problem::Problem, query::Wanted};
 
@@ -38,13 +41,13 @@ pub async fn tell(State(app): State<App>, Wanted(query): Wanted<Query>) -> Resul
     // Before the past is read, so that nothing falls between.
     let events = app.board.events();
     let past = app.control.logs(query.process.as_deref(), query.lines.unwrap_or(LINES).min(MOST_LINES));
-    let newest = past.last().map_or(0.0, |line| line.time);
+    let newest = past.last().map_or(f64::NEG_INFINITY, |line| line.time);
     let past: String = past.iter().map(as_line).collect();
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     if !query.follow {
         return Ok((kind, past).into_response());
     }
-    let follower = Follower { events, process: query.process, newest };
+    let follower = Follower { events, process: query.process, newest, _place: app.listen()? };
     let ending = app.ending.clone();
     let new = futures_util::stream::unfold((follower, ending), async |(mut follower, ending)| {
         tokio::select! {
@@ -59,8 +62,9 @@ pub async fn tell(State(app): State<App>, Wanted(query): Wanted<Query>) -> Resul
 struct Follower {
     events: Receiver<Arc<str>>,
     process: Option<String>,
-    /// When the newest line was printed that was told already.
+    /// When the newest line was printed that was told already, until one is newer: clocks may be set back.
     newest: f64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
@@ -71,6 +75,7 @@ impl Follower {
                     let Some(line) = log_line(&event) else { continue };
                     let wanted = self.process.as_ref().is_none_or(|name| line.is_of(name));
                     if wanted && line.time > self.newest {
+                        self.newest = f64::NEG_INFINITY;
                         return Some(as_line(&line));
                     }
                 }

@@ -35,9 +35,10 @@ pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::{Semaphore, watch};
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::control::Control;
+use self::{control::Control, problem::Problem};
 pub use self::{
     routes::{on_port, on_socket},
     snapshot::Photographer,
@@ -46,8 +47,10 @@ use crate::status::Board;
 
 /// Name of the control socket in a run's folder.
 pub const CONTROL_SOCKET: &str = "valkka.sock";
-/// Clients that listen to events at once: pages, and programs.
+/// Clients that listen to events or follow a log at once: pages, and programs.
 const LISTENERS: usize = 256;
+/// Videos that are watched at once, through all cameras: each takes two descriptors.
+const VIEWERS: usize = 1024;
 
 /// What the handlers know.
 #[derive(Clone)]
@@ -60,6 +63,7 @@ pub struct App {
     /// Turns true when the server is to end.
     ending: watch::Receiver<bool>,
     listeners: Arc<Semaphore>,
+    viewers: Arc<Semaphore>,
 }
 
 impl App {
@@ -70,6 +74,15 @@ impl App {
         web_socket: Arc<dyn Fn(&str) -> PathBuf + Send + Sync>,
         ending: watch::Receiver<bool>,
     ) -> Self {
-        Self { board, control, photographer, web_socket, ending, listeners: Arc::new(Semaphore::new(LISTENERS)) }
+        let (listeners, viewers) = (Arc::new(Semaphore::new(LISTENERS)), Arc::new(Semaphore::new(VIEWERS)));
+        Self { board, control, photographer, web_socket, ending, listeners, viewers }
+    }
+
+    /// A place among those who listen, until it is dropped.
+    fn listen(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.listeners.clone().try_acquire_owned().map_err(|_| {
+            let message = "too many clients listen to events or follow logs: close some";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })
     }
 }

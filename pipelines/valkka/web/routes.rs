@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::{
     Extension, Json, Router,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, post, put},
 };
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     App,
@@ -27,6 +29,7 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     vec![
         ("get", "/api/status", get(status)),
         ("get", "/api/events", get(events::subscribe)),
+        ("get", "/api/objects", get(objects)),
         ("get", "/api/ws", get(tunnel::pass_through)),
         ("get", "/api/cameras", get(cameras::list)),
         ("post", "/api/cameras", post(cameras::add)),
@@ -54,7 +57,7 @@ pub fn on_port(app: App, access: Access) -> Router {
 
 /// For the control socket: the API alone, for whoever may open the socket.
 pub fn on_socket(app: App) -> Router {
-    router(app, Router::new(), Arc::new(Access::default()))
+    router(app, Router::new(), Arc::new(Access { private: true, ..Access::default() }))
 }
 
 fn router(app: App, files: Router<App>, access: Arc<Access>) -> Router {
@@ -66,21 +69,38 @@ fn router(app: App, files: Router<App>, access: Arc<Access>) -> Router {
             let message = format!("{} cannot be done with this path", request.method());
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
         })
-        .layer(middleware::from_fn(not_to_be_embedded))
+        .layer(middleware::from_fn(ours_alone))
         .layer(Extension(access))
         .with_state(app)
 }
 
-/// Whatever it is: no page of another site gets it into its process.
-async fn not_to_be_embedded(request: Request, next: Next) -> Response {
+/// Whatever it is: no page of another site gets it into its process, no browser takes it for what it is not, and no
+/// cache keeps it, but where a handler says otherwise.
+async fn ours_alone(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let ours = HeaderValue::from_static("same-origin");
-    response.headers_mut().entry("cross-origin-resource-policy").or_insert(ours);
+    let always = [
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in always {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 
 async fn status(State(app): State<App>) -> Json<Status> {
     Json(app.board.status())
+}
+
+/// What analysers have said lately, unchanged.
+#[derive(Serialize)]
+struct Objects {
+    objects: Vec<Box<RawValue>>,
+}
+
+async fn objects(State(app): State<App>) -> Json<Objects> {
+    Json(Objects { objects: app.board.seen.newest() })
 }
 
 async fn openapi() -> Response {
@@ -106,5 +126,18 @@ mod tests {
         let served: BTreeSet<_> =
             api().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
         assert_eq!(described, served);
+    }
+
+    #[test]
+    fn objects_are_described_as_the_analyser_describes_them() {
+        let described: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let analyser = include_str!("../../../docs/detections.schema.json");
+        let analyser: serde_json::Value = serde_json::from_str(analyser).unwrap();
+        let (ours, theirs) =
+            (&described["components"]["schemas"]["TrackedObject"], &analyser["$defs"]["tracked_object"]);
+        for part in ["required", "properties"] {
+            assert!(ours[part].is_object() || ours[part].is_array());
+            assert_eq!(ours[part], theirs[part], "{part}");
+        }
     }
 }

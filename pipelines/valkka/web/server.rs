@@ -17,6 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -35,6 +36,8 @@ const CONNECTIONS: usize = 512;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A request's head is no longer than this.
 const HEAD_BYTES: usize = 32 * 1024;
+/// A client that takes nothing for so long, or is not there any more, is hung up on; a silent one is asked this often.
+const UNANSWERED: Duration = Duration::from_secs(30);
 /// At the end an answer that takes longer than this is not waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -81,8 +84,13 @@ impl Entrance {
         match self {
             Self::Port(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
-                // A fragment of video goes out when it is there, not when the next one has come.
-                stream.set_nodelay(true)?;
+                let socket = SockRef::from(&stream);
+                // What fails here makes a connection slower to react, not wrong. A fragment of video goes out when it is
+                // there, not when the next one has come.
+                let _ = socket.set_tcp_nodelay(true);
+                let _ = socket.set_tcp_user_timeout(Some(UNANSWERED));
+                let _ =
+                    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(UNANSWERED).with_interval(UNANSWERED / 3));
                 Ok(Accepted::Tcp(stream, tls.clone()))
             }
             Self::Socket(socket) => loop {
@@ -109,6 +117,8 @@ pub async fn serve(entrance: Entrance, routes: Router, ending: watch::Receiver<b
                 Ok(stream) => {
                     connections.spawn(connection(stream, routes.clone(), ending.clone(), place));
                 }
+                // It was there, and went away before its turn.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Out of descriptors, most likely: they come back when connections end.
                 Err(error) => {
                     debug!("a connection cannot be taken: {error}");

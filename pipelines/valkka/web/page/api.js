@@ -40,6 +40,7 @@ export function path(strings, ...names) {
 /** The lines of an answer that goes on, each as JSON, until `signal` aborts. */
 export async function* lines(address, signal) {
   const response = await fetch(address, { signal });
+  if (response.status === 401) askForToken();
   if (!response.ok) throw new Error(await reason(response));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -52,12 +53,13 @@ export async function* lines(address, signal) {
   }
 }
 
-/** Shows the dialog that wants the token; loads the page anew when it was right. */
-export function askForToken() {
+/** Shows the dialog that wants the token, perhaps with what was wrong; loads the page anew when it was right. */
+export function askForToken(wrong = "") {
   const dialog = document.querySelector("#login");
   if (dialog.open) return;
   const form = dialog.querySelector("form");
   const problem = dialog.querySelector(".problem");
+  problem.textContent = wrong;
   form.onsubmit = async (event) => {
     event.preventDefault();
     try {
@@ -80,5 +82,5 @@ export async function takeTokenFromAddress() {
   if (token === null) return;
   address.searchParams.delete("token");
   history.replaceState(null, "", address);
-  await send("POST", "/api/login", { token }).catch(() => {});
+  await send("POST", "/api/login", { token }).catch((error) => askForToken(error.message));
 }

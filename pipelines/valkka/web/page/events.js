@@ -4,16 +4,20 @@ import { send } from "/api.js";
 
 /** Seconds between attempts. */
 const PAUSES = [0.5, 1, 2, 4];
+/** The status comes every second: after so many seconds of silence the connection is dead without knowing it. */
+const SILENCE = 10;
 
 export class Events {
   #path;
   #listeners = new Map();
-  #last = new Map();
   #attempt = 0;
+  #socket = null;
+  #heard = 0;
 
   constructor(path) {
     this.#path = path;
     this.#connect();
+    setInterval(() => this.#check(), 2000);
   }
 
   /** Calls `listener` with the value of each message of a type; "connection" is true and false. */
@@ -21,15 +25,11 @@ export class Events {
     this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
   }
 
-  /** The newest value of a type. */
-  last(type) {
-    return this.#last.get(type);
-  }
-
   #connect() {
     const url = new URL(this.#path, location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
+    const socket = (this.#socket = new WebSocket(url));
+    this.#heard = performance.now();
     let opened = false;
     socket.onopen = () => {
       opened = true;
@@ -37,20 +37,34 @@ export class Events {
       this.#tell("connection", true);
     };
     socket.onmessage = (event) => {
+      this.#heard = performance.now();
       const { type, value } = JSON.parse(event.data);
       this.#tell(type, value);
     };
     socket.onclose = () => {
-      this.#tell("connection", false);
       // A WebSocket does not tell why it was refused; a plain request asks for the token if that is the reason.
       if (!opened) send("GET", "/api/status").catch(() => {});
-      const pause = PAUSES[Math.min(this.#attempt++, PAUSES.length - 1)];
-      setTimeout(() => this.#connect(), pause * 1000);
+      this.#again();
     };
   }
 
+  #again() {
+    this.#socket = null;
+    this.#tell("connection", false);
+    const pause = PAUSES[Math.min(this.#attempt++, PAUSES.length - 1)];
+    setTimeout(() => this.#connect(), pause * 1000);
+  }
+
+  /** The machine slept, or the network has changed: closing would wait for an answer that never comes. */
+  #check() {
+    const socket = this.#socket;
+    if (socket === null || performance.now() - this.#heard < SILENCE * 1000) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.#again();
+  }
+
   #tell(type, value) {
-    this.#last.set(type, value);
     for (const listener of this.#listeners.get(type) ?? []) listener(value);
   }
 }

@@ -8,6 +8,8 @@ const CAPTION = 52;
 const NARROWEST = 260;
 /** What the strip below takes. */
 const BELOW = 250;
+/** A phone's window; more cameras than this stand two in a row there. */
+const [PHONE, FEW] = [560, 8];
 
 export class Grid {
   tiles = new Map();
@@ -15,6 +17,7 @@ export class Grid {
   #strip;
   #single = null;
   #observer;
+  #wanted = () => true;
 
   constructor(element, strip) {
     this.#element = element;
@@ -24,6 +27,7 @@ export class Grid {
       for (const { target, isIntersecting } of entries) this.tiles.get(target.dataset.camera)?.inWindow(isIntersecting);
     }, { rootMargin: "100px" });
     addEventListener("resize", () => this.layOut());
+    element.addEventListener("keydown", (event) => this.#key(event));
   }
 
   /** What the orchestrator knows of all cameras. Whether there are others than before. */
@@ -52,6 +56,20 @@ export class Grid {
     return changed;
   }
 
+  /** Shows those tiles alone of which `wanted` is true; how many there are. */
+  filter(wanted) {
+    this.#wanted = wanted;
+    const found = this.found;
+    const wrong = (tile) => tile.element.hidden === found.includes(tile);
+    if (this.#single === null && [...this.tiles.values()].some(wrong)) this.layOut();
+    return found.length;
+  }
+
+  /** The tiles that are looked for, in their order. */
+  get found() {
+    return [...this.tiles.values()].filter((tile) => this.#wanted(tile));
+  }
+
   /** One camera alone, or all of them (null). */
   single(name) {
     this.#single = name;
@@ -61,9 +79,10 @@ export class Grid {
   /** As many columns as make the pictures largest while all of them, and the strip below, fit the window. */
   layOut() {
     const grid = this.#element;
-    for (const [name, { element }] of this.tiles) element.hidden = this.#single !== null && name !== this.#single;
+    const shown = this.#single === null ? this.found : [this.tiles.get(this.#single)];
+    for (const tile of this.tiles.values()) tile.element.hidden = !shown.includes(tile);
     const room = { width: grid.clientWidth, height: Math.max(innerHeight - grid.offsetTop - BELOW, 240) };
-    const count = this.#single === null ? this.tiles.size : 1;
+    const count = shown.length;
     const picture = (columns) => {
       const rows = Math.ceil(count / columns);
       return Math.min(room.width / columns, ((room.height / rows - CAPTION) * 16) / 9);
@@ -74,8 +93,23 @@ export class Grid {
     }
     // A great many are scrolled through; then they need not be tiny, nor one below the other.
     if (picture(best) < NARROWEST) best = Math.max(1, Math.min(count, Math.floor(room.width / 300)));
-    grid.style.setProperty("--columns", room.width < 560 ? 1 : best);
+    if (room.width < PHONE) best = count > FEW ? 2 : 1;
+    grid.style.setProperty("--columns", best);
     grid.classList.toggle("hero", count === 3 && room.width >= 720);
     grid.classList.toggle("alone", count === 1);
+  }
+
+  /** Arrows go from one camera to its neighbours. */
+  #key(event) {
+    if (!event.target.matches(".open") || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    const tiles = this.found;
+    const columns = getComputedStyle(this.#element).gridTemplateColumns.split(" ").length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -Infinity, End: Infinity };
+    const step = steps[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const from = tiles.findIndex((tile) => tile.element.contains(event.target));
+    const to = Math.abs(step) === Infinity ? Math.min(Math.max(from + step, 0), tiles.length - 1) : from + step;
+    tiles[to]?.focus();
   }
 }

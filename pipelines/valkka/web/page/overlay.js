@@ -19,14 +19,15 @@ export function begin(canvas, size) {
   const context = canvas.getContext("2d");
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
-  return { context, picture: pictureIn(width, height, size.width, size.height) };
+  return { context, picture: pictureIn(width, height, size.width, size.height), chips: [] };
 }
 
 const MARK = "#ffc857";
 const ZONE = "#5aa9ff";
 
 /** A thin frame with strong corners, and what it is. */
-export function drawBox({ context, picture }, { box: [x1, y1, x2, y2], label, score, id }) {
+export function drawBox(drawing, { box: [x1, y1, x2, y2], label, score, id }) {
+  const { context, picture } = drawing;
   const [x, y] = [picture.x + x1 * picture.w, picture.y + y1 * picture.h];
   const [w, h] = [(x2 - x1) * picture.w, (y2 - y1) * picture.h];
   context.lineJoin = context.lineCap = "round";
@@ -49,7 +50,7 @@ export function drawBox({ context, picture }, { box: [x1, y1, x2, y2], label, sc
   context.shadowBlur = 0;
   // In a small picture the label alone; in a large one all that is known.
   const words = picture.w < 560 ? [label] : [label, number(id), percent(score)];
-  chip({ context, picture }, x, y, words.filter(Boolean).join(" "), MARK);
+  chip(drawing, x, y, words.filter(Boolean).join(" "), MARK);
 }
 
 function number(id) {
@@ -60,13 +61,16 @@ function percent(score) {
   return typeof score === "number" ? `${Math.round(score * 100)}%` : "";
 }
 
-/** A label above a point, or below it at the picture's upper edge. */
-function chip({ context, picture }, x, y, text, colour) {
+/** A label above a point, or below it at the picture's upper edge; above or below one that is there already. */
+function chip({ context, picture, chips }, x, y, text, colour) {
   const size = picture.w < 560 ? 9 : 11;
   context.font = `600 ${size}px system-ui, 'DejaVu Sans', sans-serif`;
   const [w, h] = [context.measureText(text).width + size - 1, size + 5];
   const left = Math.max(Math.min(x, picture.x + picture.w - w), picture.x);
-  const top = Math.max(y - h - 3, picture.y);
+  const free = (top) => chips.every((other) => left >= other.left + other.w || other.left >= left + w || Math.abs(top - other.top) >= h);
+  const wanted = Math.max(y - h - 3, picture.y);
+  const top = [wanted, wanted - h - 1, wanted + h + 1].find((top) => top >= picture.y && free(top)) ?? wanted;
+  chips.push({ left, w, top });
   context.fillStyle = colour;
   context.beginPath();
   context.roundRect(left, top, w, h, 4);
@@ -76,7 +80,8 @@ function chip({ context, picture }, x, y, text, colour) {
 }
 
 /** A polygon with its name. */
-export function drawZone({ context, picture }, { name, points }) {
+export function drawZone(drawing, { name, points }) {
+  const { context, picture } = drawing;
   if (points.length < 2) return;
   context.beginPath();
   for (const [x, y] of points) context.lineTo(picture.x + x * picture.w, picture.y + y * picture.h);
@@ -92,5 +97,5 @@ export function drawZone({ context, picture }, { name, points }) {
   context.setLineDash([]);
   context.globalAlpha = 1;
   const [x, y] = points.reduce((top, point) => (point[1] < top[1] ? point : top));
-  chip({ context, picture }, picture.x + x * picture.w, picture.y + y * picture.h, name, ZONE);
+  chip(drawing, picture.x + x * picture.w, picture.y + y * picture.h, name, ZONE);
 }

@@ -9,6 +9,7 @@ import { Grid } from "/grid.js";
 import { Processes } from "/processes.js";
 import { Single, loadZones } from "/single.js";
 import { Strip } from "/strip.js";
+import { Tools } from "/tools.js";
 
 const part = (selector) => document.querySelector(selector);
 
@@ -27,9 +28,10 @@ const strip = new Strip(part(".detections"));
 const grid = new Grid(part(".grid"), strip);
 const single = new Single(part(".panel.camera-details"), grid, strip, notify);
 const processes = new Processes(part(".processes"), notify);
+const tools = new Tools(part(".tools"), grid, processes);
 addCameraBy(document.querySelectorAll(".add-camera"), part("#add"));
 
-const events = new Events("/api/events?only=status,detections");
+const events = new Events("/api/events?only=status,detections,object");
 events.on("status", (status) => {
   if (grid.show(status.cameras)) {
     strip.cameras(status.cameras.map(({ name }) => name));
@@ -37,14 +39,20 @@ events.on("status", (status) => {
   }
   single.follow();
   processes.show(status.processes);
+  tools.show(status.cameras);
   summarize(status.cameras);
 });
-events.on("detections", (found) => {
-  grid.tiles.get(found.camera)?.detected(found);
+events.on("detections", (found) => grid.tiles.get(found.camera)?.detected(found));
+events.on("object", (life) => {
+  const tile = grid.tiles.get(life.after.camera);
+  if (tile !== undefined) strip.told(life, tile.plays);
 });
 events.on("connection", (connected) => {
+  // It is tried again with the next connection.
+  if (connected) strip.catchUp().catch(() => {});
   part(".summary").classList.toggle("bad", !connected);
-  if (!connected) say(part(".summary"), "Valkka does not answer; trying again…");
+  const waits = part("#login").open ? "waiting for the token" : "Valkka does not answer; trying again…";
+  if (!connected) say(part(".summary"), waits);
 });
 
 function summarize(cameras) {

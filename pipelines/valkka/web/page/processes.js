@@ -5,13 +5,14 @@ import { counted, duration, icon, make, say } from "/dom.js";
 
 /** Lines of the past, and lines that are kept. */
 const [PAST, KEPT] = [200, 1000];
-const COLUMNS = ["Process", "State", "PID", "CPU", "Memory", "Restarts", "Last reason"];
+const COLUMNS = ["Process", "State", "PID", "CPU", "Memory", "Restarts", "Why it ended"];
 
 export class Processes {
   #section;
   #body;
   #rows = new Map();
   #newest = [];
+  #text = "";
   #log;
   #notify;
 
@@ -48,8 +49,15 @@ export class Processes {
         this.#rows.set(process.name, row);
       }
       this.#fill(row, process);
-      // Appending what is there already would take the focus away.
+      row.hidden = !process.name.includes(this.#text);
     }
+  }
+
+  /** Shows those alone that have this in their names. */
+  filter(text) {
+    if (text === this.#text) return;
+    this.#text = text;
+    this.show(this.#newest);
   }
 
   #addRow(name) {

@@ -43,6 +43,7 @@ export class Single {
       return;
     }
     this.#editor?.close();
+    const before = this.#tile;
     this.#tile = tile;
     this.#grid.single(tile?.name ?? null);
     this.#strip.only(tile?.name ?? "");
@@ -50,7 +51,11 @@ export class Single {
     document.querySelector("main").classList.toggle("single", tile !== null);
     // All of it is to be laid out again: the panel takes its part of the width.
     this.#grid.layOut();
-    if (tile === null) return;
+    if (tile === null) {
+      // Back to where one was, among sixty maybe.
+      before?.focus();
+      return;
+    }
     say(this.#panel.querySelector("h2"), tile.name);
     this.#panel.querySelector(".snapshot").href = path`/api/cameras/${tile.name}/frame.jpeg`;
     this.#panel.querySelector(".snapshot").download = `${tile.name}.jpeg`;
@@ -74,43 +79,67 @@ export class Single {
       "picture": stats?.width ? `${stats.width} × ${stats.height}` : "",
       "player": stats?.mode ? `${stats.mode === "mse" ? "MSE" : "WebCodecs"}, ${milliseconds(stats.target * 1000)} reserve` : "",
     };
-    const list = this.#panel.querySelector("dl");
-    const rows = Object.entries(facts).filter(([, value]) => value !== "");
-    list.replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+    this.#tell(Object.entries(facts).filter(([, value]) => value !== ""));
+    const edit = this.#panel.querySelector(".edit-zones");
+    // Without a picture nobody knows where in it a corner is.
+    edit.disabled = this.#editor !== null || !(this.#tile.size.width > 0);
+    edit.title = this.#tile.size.width > 0 ? "" : "Zones are drawn into the picture, and there is none yet";
     for (const chart of this.#charts) chart.draw(this.#tile.history.samples);
+  }
+
+  /** Changes what is different alone: a text that somebody has marked stays marked. */
+  #tell(facts) {
+    const list = this.#panel.querySelector("dl");
+    while (list.children.length > facts.length) list.lastChild.remove();
+    while (list.children.length < facts.length) list.append(make("div", {}, make("dt"), make("dd")));
+    facts.forEach(([name, value], index) => {
+      const [term, description] = list.children[index].children;
+      say(term, name);
+      say(description, value);
+    });
   }
 
   async #remove() {
     if (await removeCamera(this.#tile.name, document.querySelector("#remove"))) location.hash = "";
   }
 
-  #edit() {
-    if (this.#editor !== null) return;
+  async #edit() {
     const tile = this.#tile;
-    const before = tile.zones;
-    this.#panel.querySelector(".edit-zones").disabled = true;
+    try {
+      // Somebody else may have changed them, here or in the file.
+      tile.zones = (await send("GET", path`/api/cameras/${tile.name}`)).zones ?? [];
+    } catch (error) {
+      this.#notify(error.message);
+      return;
+    }
+    if (this.#editor !== null || this.#tile !== tile) return;
+    const [before, button] = [tile.zones, this.#panel.querySelector(".edit-zones")];
     this.#editor = new ZoneEditor(this.#panel.querySelector(".editor"), tile, (saved) => {
       this.#editor = null;
-      this.#panel.querySelector(".edit-zones").disabled = false;
       if (!saved) tile.zones = before;
       tile.redraw();
+      this.#draw();
+      button.focus({ preventScroll: true });
       if (saved) this.#notify(`Zones of ${tile.name} saved.`);
     });
+    this.#draw();
   }
 
   /** Escape goes back to all cameras, arrows to the neighbours. */
   #key(event) {
+    if (event.key === "Escape" && this.#editor !== null && document.querySelector("dialog[open]") === null) {
+      this.#editor.close();
+      return;
+    }
     const elsewhere = event.target.closest?.("input, select, textarea, dialog, .corner") || event.ctrlKey || event.altKey || event.metaKey;
     if (this.#tile === null || elsewhere || document.fullscreenElement) return;
-    if (event.key === "Escape") {
-      if (this.#editor) this.#editor.close();
-      else location.hash = "";
-    }
+    if (event.key === "Escape") location.hash = "";
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step === undefined || this.#editor) return;
-    const names = [...this.#grid.tiles.keys()];
+    // Whoever has looked for some goes through these.
+    const names = this.#grid.found.map(({ name }) => name);
     const next = names[(names.indexOf(this.#tile.name) + step + names.length) % names.length];
-    location.hash = `camera=${encodeURIComponent(next)}`;
+    if (next !== undefined) location.hash = `camera=${encodeURIComponent(next)}`;
   }
 }
 

@@ -1,36 +1,47 @@
-/** The strip of events: one card for each thing that came into a picture, the newest first. */
+/**
+ * The strip of events: one card for each thing that came into a picture, the newest first.
+ *
+ * Cards follow the life of objects as the analyser tells it (new, update, end). Their pictures are cut out of the video
+ * that is played here, at the moment when the object is on the screen; of a camera that is not played here, the picture
+ * is asked for, now and then.
+ */
 
-import { icon, make, say } from "/dom.js";
+import { path, send } from "/api.js";
+import { duration, icon, make, say } from "/dom.js";
 
 const CARDS = 80;
-/** Seconds for which something must be seen to be worth a card. */
-const WORTH = 0.5;
-/** Seconds after which the exact picture is not waited for. */
-const PATIENCE = 1.5;
-/** Seconds after which something that was not seen has gone: who comes then is somebody else. */
-const GONE = 3;
+/** Seconds after which something that no answer speaks of any more has gone, even if nobody has said so. */
+const GONE = 10;
+/** Seconds for which pictures may still come to the screen that were taken before the end. */
+const ECHO = 5;
+/** Seconds between pictures that are asked for: each costs the server a process. */
+const STILLS = 4;
 
 export class Strip {
+  #section;
   #list;
   #cameraFilter;
   #labelFilter;
   #empty;
-  /** By camera and object: when it was seen first and last, and its card. */
-  #seen = new Map();
+  /** By camera and number: {id, card, size of its picture, when it was heard of, when it ended}. */
+  #there = new Map();
+  #asked = 0;
 
   /** `section` has a list, and selects with the names "camera" and "label". */
   constructor(section) {
+    this.#section = section;
     this.#list = section.querySelector(".strip");
     this.#empty = section.querySelector(".nothing");
     this.#cameraFilter = section.querySelector("[name=camera]");
     this.#labelFilter = section.querySelector("[name=label]");
     for (const filter of [this.#cameraFilter, this.#labelFilter]) filter.addEventListener("change", () => this.#filter());
-    setInterval(() => this.#forget(), 500);
+    setInterval(() => this.#forget(), 1000);
   }
 
   /** These are the cameras that there are. */
   cameras(names) {
     setOptions(this.#cameraFilter, names);
+    this.#filter();
   }
 
   /** Shows what was seen by one camera, or by all (""). */
@@ -39,47 +50,80 @@ export class Strip {
     this.#filter();
   }
 
-  /** An analyser has told of a frame. `picture` shows the camera at about this time, null if nobody looks at it. */
-  heard({ camera, objects }, picture, size) {
+  /** What was seen before somebody looked, or while the connection was gone. */
+  async catchUp() {
+    const { objects } = await send("GET", "/api/objects");
+    for (const life of objects.slice(0, CARDS).reverse()) {
+      if (this.#cardOf(life.after.id)) continue;
+      if (life.type === "end") this.#end({ card: this.#addCard(life.after), ended: null }, lasted(life.after));
+      else this.told(life, true);
+    }
+  }
+
+  /** An object has come, changed or gone. `played`: its camera can be seen here. */
+  told({ type, after }, played) {
+    const key = `${after.camera}/${after.object}`;
+    let seen = this.#there.get(key);
+    // The same number after a restart of the analyser is somebody else.
+    if (seen !== undefined && seen.id !== after.id) this.#end(seen);
+    if (seen?.id !== after.id) {
+      // Whose beginning was not heard need not be shown at the end.
+      if (type === "end") return;
+      seen = { id: after.id, card: this.#addCard(after), size: 0, heard: 0, ended: null };
+      this.#there.set(key, seen);
+      if (!played) this.#askForPicture(seen, after.camera);
+    }
+    seen.heard = performance.now() / 1000;
+    describe(seen.card, after);
+    if (type === "end") this.#end(seen, lasted(after));
+  }
+
+  /** An analyser has told of a frame: these objects are still there. */
+  heard({ camera, objects }) {
     const now = performance.now() / 1000;
-    for (const object of objects) {
-      const key = `${camera}/${object.id}`;
-      const seen = this.#seen.get(key) ?? { first: now, card: null, size: 0 };
-      seen.last = now;
-      this.#seen.set(key, seen);
-      if (now - seen.first >= WORTH) seen.card ??= this.#addCard(camera, object);
-      // The right picture has not come to the screen: one of about the right time is better than none.
-      if (seen.card !== null && seen.size === 0 && picture !== null && now - seen.first >= PATIENCE) {
-        takePicture(seen, object.box, picture, size);
-        seen.size = Number.MIN_VALUE;
-      }
+    for (const { id } of objects) {
+      const seen = this.#there.get(`${camera}/${id}`);
+      if (seen !== undefined) seen.heard = now;
     }
   }
 
   /** These objects are on the screen now: the moment to take their pictures. */
   show(camera, objects, picture, size) {
     for (const object of objects) {
-      const seen = this.#seen.get(`${camera}/${object.id}`);
-      if (seen?.card) takePicture(seen, object.box, picture, size);
+      const seen = this.#there.get(`${camera}/${object.id}`);
+      if (seen !== undefined) takePicture(seen, object.box, picture, size);
     }
   }
 
-  #addCard(camera, { label }) {
-    const time = new Date();
+  #cardOf(id) {
+    return [...this.#list.children].find((card) => card.dataset.object === id);
+  }
+
+  #addCard(after) {
+    const { id, camera, label, start_time } = after;
+    const time = new Date(start_time * 1000);
     const when = time.toLocaleTimeString([], { timeStyle: "medium", hourCycle: "h23" });
     const card = make("li", { class: "seen" },
       make("a", { href: `#camera=${encodeURIComponent(camera)}` },
-        make("span", { class: "thumb" }, icon("eye"), make("canvas", { width: 264, height: 148, hidden: true })),
+        make("span", { class: "thumb" }, icon("eye"), make("canvas", { width: 264, height: 148, hidden: true, "aria-hidden": "true" })),
         make("span", { class: "what" }, make("strong", {}, label), make("span", { class: "now" }, "now")),
-        make("span", { class: "where" }, make("span", {}, camera), make("time", { dateTime: time.toISOString() }, when))));
-    card.dataset.camera = camera;
-    card.dataset.label = label;
-    this.#list.prepend(card);
+        make("span", { class: "where" }, make("span", {}, camera), make("time", { dateTime: time.toISOString() }, when)),
+        make("span", { class: "zones" })));
+    Object.assign(card.dataset, { object: id, camera, label, start: start_time });
+    describe(card, after);
+    this.#list.insertBefore(card, [...this.#list.children].find(({ dataset }) => Number(dataset.start) <= start_time) ?? null);
     while (this.#list.children.length > CARDS) this.#list.lastChild.remove();
     const labels = new Set([...this.#list.children].map((card) => card.dataset.label));
     setOptions(this.#labelFilter, [...labels].sort());
     this.#filter();
     return card;
+  }
+
+  #end(seen, seconds) {
+    seen.ended ??= performance.now() / 1000;
+    const now = seen.card.querySelector(".now");
+    now?.classList.replace("now", "lasted");
+    if (now) say(now, seconds === undefined ? "" : duration(Math.max(1, seconds)));
   }
 
   #filter() {
@@ -95,11 +139,41 @@ export class Strip {
 
   #forget() {
     const now = performance.now() / 1000;
-    for (const [key, { last, card }] of this.#seen) {
-      if (now - last > 1) card?.querySelector(".now")?.remove();
-      if (now - last > GONE) this.#seen.delete(key);
+    for (const [key, seen] of this.#there) {
+      if (now - seen.heard > GONE) this.#end(seen);
+      if (seen.ended !== null && now - seen.ended > ECHO) this.#there.delete(key);
     }
   }
+
+  /** The whole picture of this moment, if somebody looks at the strip. */
+  async #askForPicture(seen, camera) {
+    const now = performance.now() / 1000;
+    const { top, bottom } = this.#section.getBoundingClientRect();
+    if (document.hidden || seen.card.hidden || bottom < 0 || top > innerHeight || now - this.#asked < STILLS) return;
+    this.#asked = now;
+    const picture = new Image();
+    picture.src = path`/api/cameras/${camera}/frame.jpeg`;
+    try {
+      await picture.decode();
+    } catch {
+      return; // It has none, then.
+    }
+    // The video was quicker.
+    if (seen.size > 0) return;
+    takePicture(seen, [0, 0, 1, 1], picture, { width: picture.naturalWidth, height: picture.naturalHeight });
+    // Any closer look is better.
+    seen.size = Number.MIN_VALUE;
+  }
+}
+
+/** Seconds for which an object was there. */
+function lasted({ start_time, end_time }) {
+  return end_time - start_time;
+}
+
+function describe(card, { label, top_score, entered_zones }) {
+  say(card.querySelector(".zones"), entered_zones.join(", "));
+  card.querySelector("a").title = `${label}, ${Math.round(top_score * 100)}% sure`;
 }
 
 /** The object with a little around it, whenever there is clearly more of it to be seen than before. */
@@ -111,8 +185,8 @@ function takePicture(seen, [x1, y1, x2, y2], picture, { width: w, height: h }) {
   seen.size = size;
   const canvas = seen.card.querySelector("canvas");
   const shape = canvas.width / canvas.height;
-  const height = Math.min(Math.max((y2 - y1) * h * 1.25, ((x2 - x1) * w * 1.25) / shape, h / 4), h);
-  const width = Math.min(height * shape, w);
+  const width = Math.min(Math.max((y2 - y1) * h * 1.25, ((x2 - x1) * w * 1.25) / shape, h / 4) * shape, w, h * shape);
+  const height = width / shape;
   const within = (middle, length, all) => Math.min(Math.max(middle - length / 2, 0), all - length);
   const left = within(((x1 + x2) / 2) * w, width, w);
   const top = within(((y1 + y2) / 2) * h, height, h);

@@ -12,6 +12,8 @@ const WORDS = {
   stopped: "Stopped",
 };
 
+/** Milliseconds for which a camera must be in the window until it plays: whoever scrolls past it wakes nothing. */
+const ARRIVE = 250;
 /** Milliseconds for which a camera that has left the window goes on. */
 const LINGER = 4000;
 
@@ -29,7 +31,8 @@ export class Tile {
   #timeline = new Timeline();
   #counted = null;
   #objects = [];
-  #leaving = null;
+  /** Waits until it has been in the window, or out of it, for long enough. */
+  #turning = null;
 
   constructor(name, strip) {
     this.name = name;
@@ -55,17 +58,25 @@ export class Tile {
     return this.#player;
   }
 
+  get plays() {
+    return this.#player?.state === "playing";
+  }
+
+  /** To whoever walks through the cameras by keyboard. */
+  focus() {
+    this.part(".open").focus();
+  }
+
   /** It came into the window, or left it. */
   inWindow(inside) {
-    clearTimeout(this.#leaving);
-    if (inside) this.seen(true);
-    // Whoever scrolls past it, or looks at another camera for a moment, finds it as it was.
-    else this.#leaving = setTimeout(() => this.seen(false), LINGER);
+    clearTimeout(this.#turning);
+    // Whoever looks at another camera for a moment finds it as it was.
+    this.#turning = setTimeout(() => this.seen(inside), inside ? ARRIVE : LINGER);
   }
 
   /** What nobody sees is neither sent nor decoded. */
   seen(seen) {
-    clearTimeout(this.#leaving);
+    clearTimeout(this.#turning);
     if (seen === (this.#player !== null)) return;
     if (!seen) {
       this.#player.remove();
@@ -73,7 +84,8 @@ export class Tile {
       return;
     }
     this.#canvas = make("canvas", { "aria-hidden": "true" });
-    const player = make("valkka-video", { "aria-label": `Live video of ${this.name}`, tabIndex: -1 }, this.#canvas);
+    // The link over it says all that can be said; dozens of players that announce themselves would be noise.
+    const player = make("valkka-video", { "aria-hidden": "true" }, this.#canvas);
     player.setAttribute("tabindex", "-1");
     player.setAttribute("src", `/api/ws?src=${encodeURIComponent(this.name)}`);
     player.addEventListener("frame", ({ detail }) => this.#frame(detail));
@@ -120,13 +132,13 @@ export class Tile {
   /** What the analyser found in one frame, which is usually not on the screen yet. */
   detected(found) {
     this.#timeline.add(found, this.#newest(), performance.now() / 1000);
-    this.#strip.heard(found, this.#player?.state === "playing" ? this.#player.picture : null, this.#size);
+    this.#strip.heard(found);
   }
 
   /** Channel time of the newest picture that has come. */
   #newest() {
     const player = this.#player;
-    if (player === null || player.state !== "playing") return null;
+    if (!this.plays) return null;
     const shown = player.channelTime();
     return shown === null ? null : shown + player.stats.ahead * 1e9;
   }
