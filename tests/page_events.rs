@@ -11,17 +11,15 @@ use crate::stage::{Runtime, SOON, scene};
 
 /// Whatever the camera `ball` shows is a cat: two labels to choose from.
 const CAT: &str = "
-    const plain = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
-    Object.defineProperty(WebSocket.prototype, 'onmessage', {
-        ...plain,
-        set(listener) {
-            plain.set.call(this, (event) => {
-                const ball = typeof event.data === 'string' && event.data.includes('\"camera\":\"ball\"') && !event.data.startsWith('{\"type\":\"status\"');
-                const data = ball ? event.data.replaceAll('\"label\":\"motion\"', '\"label\":\"cat\"') : event.data;
-                listener.call(this, ball ? { data } : event);
-            });
-        },
-    })";
+    const rename = (value) => {
+        if (value === null || typeof value !== 'object') return value;
+        if (value.camera === 'ball' && value.label === 'motion') value.label = 'cat';
+        Object.values(value).forEach(rename);
+        return value;
+    };
+    const [parse, json] = [JSON.parse, Response.prototype.json];
+    JSON.parse = (...what) => rename(parse(...what));
+    Response.prototype.json = async function () { return rename(await json.call(this)); }";
 
 /// How bright the middle of the newest picture of the strip is, of what the square did and that has ended: 0..255.
 const BRIGHTNESS: &str = "

@@ -51,7 +51,8 @@ export class Tools {
   #jump(selector) {
     const section = document.querySelector(selector);
     if (section instanceof HTMLDetailsElement) section.open = true;
-    section.scrollIntoView();
     section.querySelector("summary, select")?.focus({ preventScroll: true });
+    // What has just been opened is filled before the next frame but one.
+    requestAnimationFrame(() => requestAnimationFrame(() => section.scrollIntoView()));
   }
 }
