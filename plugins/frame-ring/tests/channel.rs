@@ -330,6 +330,28 @@ fn replies_and_requests_for_keyframes_reach_the_writer() {
 }
 
 #[test]
+fn an_answer_to_a_frame_of_the_writer_before_is_not_taken_for_one_to_a_frame_of_this_one() {
+    let channel = TestChannel::new();
+    let writer = channel.writer();
+    let mut reader = channel.reader(Policy::Latest, 1, 1);
+    channel.attach(&writer, &mut reader);
+    let reply = |frame| Reply { frame: Some(frame), format: ReplyFormat::Json, payload: b"{}".to_vec() };
+    let late = reply(publish(&writer, b"looked at for long"));
+    drop(writer);
+    while !matches!(next_item(&mut reader), Item::Lost(_)) {}
+
+    let next = channel.writer();
+    channel.attach(&next, &mut reader);
+    let timely = reply(publish(&next, b"the first of the next"));
+    assert_eq!(late.frame.unwrap().seq, timely.frame.unwrap().seq, "by its number it is the same frame");
+    reader.line().reply(&late).unwrap();
+    reader.line().reply(&timely).unwrap();
+    wait_until("the second reply is there", || !channel.recorder().replies().is_empty());
+    assert_eq!(channel.recorder().replies(), [(1, timely)]);
+    assert_eq!(next.stats().replies_dropped, 1);
+}
+
+#[test]
 fn lossless_is_refused_unless_the_writer_allows_it() {
     let channel = TestChannel::new();
     let _writer = channel.writer();

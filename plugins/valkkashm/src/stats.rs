@@ -11,7 +11,7 @@
 //! | bytes | guint64 | payload published |
 //! | generation, slots, slot-size | guint64, guint, guint64 | the channel's memory now |
 //! | events-dropped, metas-dropped | guint64 | found no room on a reader's line, or beside a frame, or are of no kind that passes |
-//! | replies-dropped | guint64 | a reader sent too many in a second |
+//! | replies-dropped | guint64 | a reader sent too many in a second, or answered a frame of another writer |
 //! | readers | array of `valkkashm-reader` | id, pid, policy, queue-size, max-held, published, taken, waiting, dropped, dropped-slow, dropped-keyframe, dropped-held, dropped-line, held, copied-on-hold, latency-last, latency-max, paused |
 //!
 //! For every reader, always: published = taken + dropped + waiting.

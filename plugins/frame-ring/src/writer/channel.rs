@@ -20,6 +20,8 @@ pub(super) struct Channel {
     max_readers: u32,
     lossless_allowed: bool,
     pub current: Option<Generation>,
+    /// Number of the first that this writer made; older ones are of writers before it.
+    pub first_generation: u64,
     /// As long as a reader or upstream has something of them.
     old: Vec<Generation>,
     pub readers: BTreeMap<u32, ReaderRecord>,
@@ -84,6 +86,7 @@ impl Channel {
             max_readers,
             lossless_allowed,
             current: None,
+            first_generation: 0,
             old: Vec::new(),
             readers: BTreeMap::new(),
             leaving: Vec::new(),
@@ -123,6 +126,9 @@ impl Channel {
         let (have, need) = (generation.ledger.len(), self.slots_needed());
         if generation.frames.populate(have, need).is_ok() {
             generation.ledger.grow(need);
+        }
+        if self.current.is_none() {
+            self.first_generation = generation.number();
         }
         if let Some(mut before) = self.current.replace(generation) {
             before.set_newest(None, &mut aftermath.keeps);

@@ -231,11 +231,14 @@ impl Service {
     fn said(&self, reader: u32, message: ReaderMessage) -> Verdict {
         let mut aftermath = Aftermath::default();
         let mut channel = self.shared.channel();
+        let first_generation = channel.first_generation;
         // One that is leaving has nothing more to say.
         let Some(record) = channel.readers.get_mut(&reader) else { return Verdict::Keep };
         match message {
             ReaderMessage::Reply(reply) => {
-                if record.may_reply() {
+                // Whoever looks at a frame for long may answer after its writer has gone: the next one would take it for a frame of its own.
+                let is_ours = reply.frame.is_none_or(|frame| frame.generation >= first_generation);
+                if is_ours && record.may_reply() {
                     aftermath.notices.push(Notice::Reply(reader, reply));
                 } else {
                     channel.totals.replies_dropped += 1;

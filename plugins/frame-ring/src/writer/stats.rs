@@ -82,7 +82,7 @@ pub struct WriterStats {
     pub events_dropped: u64,
     /// Frames whose metas fitted nowhere.
     pub metas_dropped: u64,
-    /// Replies that were dropped because a reader sent more than a thousand in a second.
+    /// Replies that were dropped: a reader sent more than a thousand in a second, or answered a frame of a writer before this one.
     pub replies_dropped: u64,
     /// The readers of now.
     pub readers: Vec<ReaderStats>,
