@@ -37,7 +37,7 @@ const PACKAGES: [(&str, &[&str]); 4] = [
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avdec_h264", "avdec_h265", "avenc_aac"]),
 ];
-const OURS: [&str; 3] = ["valkkashmsink", "valkkashmsrc", "fmp4wssink"];
+const OURS: [&str; 4] = ["valkkashmsink", "valkkashmsrc", "valkkamotiongate", "fmp4wssink"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {

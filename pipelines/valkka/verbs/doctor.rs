@@ -43,7 +43,7 @@ const EXTRAS: [(&str, &[&str]); 6] = [
     ("recording", &["splitmuxsink", "matroskamux"]),
     ("serving on by RTSP", &["rtph264pay"]),
     ("cameras at USB", &["v4l2src", "jpegdec"]),
-    ("relays", &["videocrop", "videoscale"]),
+    ("relays", &["videocrop", "videoscale", "valkkamotiongate"]),
 ];
 
 /// Decoders in hardware, any of which takes work from the processors.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `valkkashmsink` | publishes what a pipeline makes into a channel ([`shmsink`]) |
 //! | `valkkashmsrc` | brings a channel into a pipeline of another process ([`shmsrc`]) |
+//! | `valkkamotiongate` | lets frames pass while something moves: for clients of a costly analyser ([`motiongate`]) |
 //!
 //! ```text
 //! gst-launch-1.0 videotestsrc is-live=true ! valkkashmsink channel=test
@@ -22,6 +23,7 @@ pub mod events;
 pub mod frame_meta;
 mod lock;
 pub mod metas;
+pub mod motiongate;
 pub mod policy;
 pub mod pool;
 mod replies;
@@ -32,7 +34,8 @@ pub mod time;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     shmsink::register(plugin)?;
-    shmsrc::register(plugin)
+    shmsrc::register(plugin)?;
+    motiongate::register(plugin)
 }
 
 #[expect(missing_docs, reason = "the macro writes items without")]
