@@ -14,7 +14,7 @@ use serde_json::json;
 use valkka_analyse::detect::{Motion, MotionConfig};
 use valkka_analyse::life::{Lives, Moment};
 use valkka_analyse::message::{Detections, Object};
-use valkka_analyse::track::{Tracker, TrackerConfig};
+use valkka_analyse::track::{Ids, Tracker, TrackerConfig};
 
 use crate::{FPS, HEIGHT, WIDTH, cost};
 
@@ -83,7 +83,7 @@ fn camera(folder: &Path, n: usize, sender: mpsc::Sender<usize>) -> Camera {
     let config = TrackerConfig::default();
     Camera {
         motion: Motion::new(MotionConfig::default(), Vec::new()),
-        tracker: Tracker::new(&config),
+        tracker: Tracker::new(&config, Ids::default()),
         lives: Lives::new(&config),
         sink,
     }

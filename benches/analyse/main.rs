@@ -6,7 +6,8 @@
 //! `shmsrc ! appsink` for each camera. Both look with one thread, and say the same lines.
 //!
 //! `all` is the processor time of the analysing process for a frame, `OpenCV` that of the calls into it, measured around them;
-//! `rest` is the difference: what Valkka, or GStreamer, costs. `cameras` is how many fit a processor by that. Ages are of the
+//! `rest` is the difference: what Valkka, or GStreamer, costs. `cameras` is how many fit a processor by that; `looked at` shows where that
+//! ends: the last lines have more cameras than one thread can look at, of whose frames the newest are taken. Ages are of the
 //! frame when its message is ready, from its time stamp on.
 //!
 //! Nothing here is asserted. Numbers are of this machine, at this moment.
@@ -25,9 +26,9 @@ use round::{Fed, Row, round};
 const WIDTH: usize = 640;
 const HEIGHT: usize = 360;
 const FPS: usize = 5;
-/// Cameras at a time.
-const CAMERAS: [usize; 3] = [1, 8, 24];
-/// How often each is measured; the median is printed.
+/// Cameras at a time; the last are too many.
+const CAMERAS: [usize; 4] = [1, 8, 24, 96];
+/// How often each is measured. Printed is the median; of ages those of all rounds together.
 const ROUNDS: usize = 3;
 
 fn main() -> ExitCode {
@@ -57,17 +58,14 @@ fn main() -> ExitCode {
     println!("µs of processor time per frame; ages in ms; cameras: how many of these a processor can look at\n");
     println!(
         "{}",
-        ["cameras at a time", "fed by", "all", "OpenCV", "rest", "age p50", "age p99", "cameras"]
+        ["cameras at a time", "fed by", "all", "OpenCV", "rest", "age p50", "age p99", "cameras", "looked at"]
             .map(|c| format!("{c:>18}"))
             .concat()
     );
     for cameras in CAMERAS {
-        let rows = Fed::BOTH.map(|fed| {
+        for fed in Fed::BOTH {
             let rounds: Vec<Row> = (0..ROUNDS).filter_map(|_| round(fed, &footage, cameras)).collect();
-            (fed, median(&rounds))
-        });
-        for (fed, row) in rows {
-            print(cameras, fed, row);
+            print(cameras, fed, &rounds);
         }
     }
     ExitCode::SUCCESS
@@ -95,36 +93,30 @@ fn film(to: &Path) -> &'static str {
     shown
 }
 
-fn median(rounds: &[Row]) -> Option<Row> {
-    let middle = |of: fn(&Row) -> f64| {
-        let mut numbers: Vec<f64> = rounds.iter().map(of).collect();
-        numbers.sort_by(f64::total_cmp);
-        numbers.get(numbers.len() / 2).copied()
-    };
-    Some(Row {
-        all_us: middle(|row| row.all_us)?,
-        opencv_us: middle(|row| row.opencv_us)?,
-        p50_ms: middle(|row| row.p50_ms)?,
-        p99_ms: middle(|row| row.p99_ms)?,
-    })
-}
-
-fn print(cameras: usize, fed: Fed, row: Option<Row>) {
-    let numbers = row.map_or_else(
-        || vec!["-".to_owned(); 6],
-        |row| {
-            let rest = row.all_us - row.opencv_us;
-            let fit = 1e6 / (row.all_us * FPS as f64);
-            vec![
-                format!("{:.0}", row.all_us),
-                format!("{:.0}", row.opencv_us),
-                format!("{rest:.0}"),
-                format!("{:.1}", row.p50_ms),
-                format!("{:.1}", row.p99_ms),
-                format!("{fit:.0}"),
-            ]
-        },
-    );
+fn print(cameras: usize, fed: Fed, rounds: &[Row]) {
+    let numbers = numbers(rounds).unwrap_or_else(|| vec!["-".to_owned(); 7]);
     let columns: Vec<_> = [cameras.to_string(), fed.name().to_owned()].into_iter().chain(numbers).collect();
     println!("{}", columns.iter().map(|column| format!("{column:>18}")).collect::<String>());
+}
+
+/// None if no round got that far.
+fn numbers(rounds: &[Row]) -> Option<Vec<String>> {
+    let middle = |of: fn(&Row) -> f64| at(rounds.iter().map(of).collect(), 0.5);
+    let age = |share: f64| at(rounds.iter().flat_map(|row| row.ages_ms.iter().copied()).collect(), share);
+    let (all, opencv) = (middle(|row| row.all_us)?, middle(|row| row.opencv_us)?);
+    Some(vec![
+        format!("{all:.0}"),
+        format!("{opencv:.0}"),
+        format!("{:.0}", middle(|row| row.all_us - row.opencv_us)?),
+        format!("{:.1}", age(0.5)?),
+        format!("{:.1}", age(0.99)?),
+        format!("{:.0}", 1e6 / (all * FPS as f64)),
+        format!("{:.0} %", middle(|row| row.looked_at)?.min(1.0) * 100.0),
+    ])
+}
+
+/// The number that is larger than that share of them.
+fn at(mut numbers: Vec<f64>, share: f64) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(((numbers.len().saturating_sub(1)) as f64 * share).round() as usize).copied()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use valkka_command::Frontend;
 
-use crate::cost;
+use crate::{FPS, cost};
 
 /// Backgrounds are learned, caches warm.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -37,13 +37,17 @@ impl Fed {
     }
 }
 
-/// What a round has shown, per frame.
-#[derive(Clone, Copy, Debug)]
+/// What a round has shown.
+#[derive(Clone, Debug)]
 pub struct Row {
+    /// Per frame.
     pub all_us: f64,
+    /// Per frame.
     pub opencv_us: f64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
+    /// Of the frames that the cameras made.
+    pub looked_at: f64,
+    /// Of each frame.
+    pub ages_ms: Vec<f64>,
 }
 
 /// A process that ends with this value.
@@ -97,7 +101,7 @@ fn by_channels(folder: &Path, cameras: usize) -> Option<Row> {
     collect(&events, WARM_UP);
     let (opencv, all) = (opencv_us()?, cost::of_process(analyser.0.id())?);
     let ages = ages(&collect(&events, MEASURED));
-    row(ages, cost::of_process(analyser.0.id())? - all, opencv_us()? - opencv)
+    row(cameras, ages, cost::of_process(analyser.0.id())? - all, opencv_us()? - opencv)
 }
 
 fn by_appsink(this: &Path, folder: &Path, cameras: usize) -> Option<Row> {
@@ -111,7 +115,7 @@ fn by_appsink(this: &Path, folder: &Path, cameras: usize) -> Option<Row> {
     let opencv = opencv_us(&collect(&lines, WARM_UP))?;
     let all = cost::of_process(looking.0.id())?;
     let said = collect(&lines, MEASURED);
-    row(ages(&said), cost::of_process(looking.0.id())? - all, opencv_us(&said)? - opencv)
+    row(cameras, ages(&said), cost::of_process(looking.0.id())? - all, opencv_us(&said)? - opencv)
 }
 
 /// What is said in a time.
@@ -122,14 +126,16 @@ fn collect(lines: &Receiver<String>, during: Duration) -> Vec<Value> {
 }
 
 fn ages(said: &[Value]) -> Vec<f64> {
-    let mut ages: Vec<f64> = said.iter().filter_map(|message| message["age_ms"].as_f64()).collect();
-    ages.sort_by(f64::total_cmp);
-    ages
+    said.iter().filter_map(|message| message["age_ms"].as_f64()).collect()
 }
 
-fn row(ages: Vec<f64>, all: Duration, opencv_us: f64) -> Option<Row> {
-    let frames = ages.len() as f64;
-    let at = |share: f64| ages.get(((ages.len().saturating_sub(1)) as f64 * share) as usize).copied();
-    let (p50_ms, p99_ms) = (at(0.5)?, at(0.99)?);
-    Some(Row { all_us: all.as_micros() as f64 / frames, opencv_us: opencv_us / frames, p50_ms, p99_ms })
+fn row(cameras: usize, ages_ms: Vec<f64>, all: Duration, opencv_us: f64) -> Option<Row> {
+    let frames = ages_ms.len() as f64;
+    let looked_at = frames / (cameras as f64 * FPS as f64 * MEASURED.as_secs_f64());
+    (frames > 0.0).then(|| Row {
+        all_us: all.as_micros() as f64 / frames,
+        opencv_us: opencv_us / frames,
+        looked_at,
+        ages_ms,
+    })
 }

@@ -12,12 +12,14 @@ use crate::{FPS, HEIGHT, WIDTH};
 pub fn play(transport: &str, folder: &Path, footage: &Path, cameras: usize) {
     let frames = Arc::new(fs::read(footage).expect("footage was made"));
     let size = WIDTH * HEIGHT * 3;
+    // On its way, looked at, and some for the allocator. All cameras together may have no more than /dev/shm.
+    let room = size * 6;
     let caps = format!("video/x-raw,format=RGB,width={WIDTH},height={HEIGHT},framerate={FPS}/1");
     let branches = (0..cameras).map(|n| {
         let socket = folder.join(format!("{n}.rgb"));
         let sink = match transport {
             "valkka" => format!("valkkashmsink socket-path={} sync=false async=false", socket.display()),
-            _ => format!("shmsink socket-path={} shm-size=20000000 wait-for-connection=false sync=false async=false", socket.display()),
+            _ => format!("shmsink socket-path={} shm-size={room} wait-for-connection=false sync=false async=false", socket.display()),
         };
         // Cameras are not in step.
         let offset = n as u64 * 1_000_000_000 / FPS as u64 / cameras as u64;

@@ -83,7 +83,7 @@ impl Camera {
             detector: models.detector(&config.detector, &mask)?,
             mask,
             zones: config.zones()?,
-            tracker: Tracker::new(&config.tracker),
+            tracker: Tracker::new(&config.tracker, models.ids()),
             lives: Lives::new(&config.tracker),
             size: None,
             log: Log::of(config.channel_name()),
@@ -100,11 +100,19 @@ impl Camera {
         self.zones = zones;
     }
 
-    /// There are no more pictures for now: the lives of all objects end.
-    pub fn forget(&mut self) -> Vec<Message> {
+    /// There are no more pictures for now: the lives of all objects end. Whoever wrote the pictures is told, if it is still there.
+    pub fn forget(&mut self, line: &LineHandle) -> Vec<Message> {
+        let ended = self.end_all();
+        let tell = |change: &Change| {
+            let (generation, seq) = change.after.frame;
+            self.reply(FrameId { generation, seq }, line, vec![self.tell(change)])
+        };
+        ended.iter().flat_map(tell).collect()
+    }
+
+    fn end_all(&mut self) -> Vec<Change> {
         let lost = self.tracker.forget();
-        let changes = self.lives.end(&lost);
-        changes.iter().map(|change| self.tell(change)).collect()
+        self.lives.end(&lost)
     }
 
     fn tell(&self, change: &Change) -> Message {
@@ -113,9 +121,9 @@ impl Camera {
 
     /// Follows what was found, and says it.
     fn answer(&mut self, moment: &Moment, mut found: Vec<Found>) -> Vec<Message> {
-        let mut messages = Vec::new();
+        let mut changes = Vec::new();
         if self.size.replace(moment.size) != Some(moment.size) {
-            messages = self.forget();
+            changes = self.end_all();
         }
         if !matches!(self.detector, Detector::Motion(_)) {
             // Motion is masked by the pixel; its largest come first.
@@ -127,13 +135,12 @@ impl Camera {
         let mut seen: Vec<_> = identified.ids.iter().copied().zip(&found).collect();
         seen.sort_by_key(|(id, _)| *id);
         let objects = seen.iter().map(|(id, found)| Object::new(*id, found)).collect();
-        let mut changes = self.lives.end(&identified.lost);
+        changes.extend(self.lives.end(&identified.lost));
         changes.extend(self.lives.see(moment, &seen, &self.zones));
-        messages.extend(changes.iter().map(|change| self.tell(change)));
+        let about_objects: Vec<_> = changes.iter().map(|change| self.tell(change)).collect();
         // Stamped last: that is when it is said.
         let detections = Detections::new(&self.name, &self.channel, moment, objects).to_json();
-        messages.insert(0, Message::Detections(detections));
-        messages
+        std::iter::once(Message::Detections(detections)).chain(about_objects).collect()
     }
 
     fn reply(&mut self, frame: FrameId, line: &LineHandle, messages: Vec<Message>) -> Vec<Message> {

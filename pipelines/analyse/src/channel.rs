@@ -85,6 +85,11 @@ impl Channel {
         &self.name
     }
 
+    /// The way to whoever writes it now.
+    pub fn line(&self) -> &LineHandle {
+        &self.line
+    }
+
     /// Frames that were not taken because newer ones came.
     pub fn skipped(&self) -> u64 {
         self.reader.stats().lost

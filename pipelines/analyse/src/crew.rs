@@ -1,4 +1,4 @@
-//! The analysis threads. Whoever waits gives them work, and hears by a descriptor that some of it is done.
+//! Threads that look at pictures, or load models. Whoever waits gives them work, and hears by a descriptor that some of it is done.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,15 +38,15 @@ struct State<T> {
 pub struct Broken;
 
 impl<T: Send + 'static> Crew<T> {
-    /// Starts so many threads.
-    pub fn new(threads: usize) -> io::Result<Self> {
+    /// Starts so many threads, under that name and a number.
+    pub fn new(name: &str, threads: usize) -> io::Result<Self> {
         let state = State { tasks: VecDeque::new(), done: Vec::new(), closing: false, broken: false };
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), bell });
         let mut crew = Self { shared, threads: Vec::with_capacity(threads), out: 0 };
         for number in 0..threads.max(1) {
             let shared = crew.shared.clone();
-            let thread = thread::Builder::new().name(format!("analyse{number}"));
+            let thread = thread::Builder::new().name(format!("{name}{number}"));
             crew.threads.push(thread.spawn(move || shared.work())?);
         }
         Ok(crew)
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn work_is_done_and_told() {
-        let mut crew = Crew::new(2).unwrap();
+        let mut crew = Crew::new("work", 2).unwrap();
         assert_eq!((crew.idle(), crew.take().unwrap()), (2, vec![]));
         (0..3).for_each(|number| crew.give(move || number * 10));
         assert!(!crew.is_idle() && crew.idle() == 0);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_told() {
-        let mut crew: Crew<u32> = Crew::new(1).unwrap();
+        let mut crew: Crew<u32> = Crew::new("work", 1).unwrap();
         crew.give(|| panic!("as asked for"));
         wait(&crew);
         assert!(crew.take().is_err());
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn threads_end_with_the_crew_also_with_work_left() {
-        let mut crew = Crew::new(1).unwrap();
+        let mut crew = Crew::new("work", 1).unwrap();
         (0..10).for_each(|number| crew.give(move || number));
         drop(crew);
     }

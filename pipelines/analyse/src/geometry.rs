@@ -91,7 +91,11 @@ impl Polygon {
     }
 
     /// Is the point inside? Counts how many edges a line from the point to the right crosses (even-odd rule).
-    pub fn contains(&self, [x, y]: [f64; 2]) -> bool {
+    ///
+    /// Who is cut off by the picture's right or lower edge stands on that edge, and so in a polygon that reaches to it.
+    pub fn contains(&self, point: [f64; 2]) -> bool {
+        // By that rule a polygon's own right and lower edges are outside of it.
+        let [x, y] = point.map(|share| share.min(1.0 - f64::EPSILON));
         let next = self.0.iter().cycle().skip(1);
         let crossed = self.0.iter().zip(next).filter(|(a, b)| {
             let ([ax, ay], [bx, by]) = (**a, **b);
@@ -133,6 +137,16 @@ mod tests {
         for outside in [[0.5, 0.5], [0.05, 0.5], [0.5, 0.95], [0.5, 0.05]] {
             assert!(!u.contains(outside), "{outside:?}");
         }
+    }
+
+    #[test]
+    fn the_edges_of_the_picture_are_part_of_it() {
+        let all = Polygon::try_from(vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]).unwrap();
+        for corner in [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 1.0], [1.0, 0.5]] {
+            assert!(all.contains(corner), "{corner:?}");
+        }
+        let above = Polygon::try_from(vec![[0.0, 0.0], [1.0, 0.0], [1.0, 0.9], [0.0, 0.9]]).unwrap();
+        assert!(!above.contains([0.5, 1.0]));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub score: f64,
     /// The best so far.
     pub top_score: f64,
+    /// When it was seen so well, in seconds since 1970.
+    pub top_time: f64,
     /// When it was seen first, in seconds since 1970.
     pub start_time: f64,
     /// When it was seen last, once it has gone.
@@ -159,6 +161,7 @@ impl Life {
             label: found.label.clone(),
             score: found.score,
             top_score: found.score,
+            top_time: moment.utc,
             start_time: moment.utc,
             end_time: None,
             bounds: found.bounds,
@@ -176,14 +179,19 @@ impl Life {
     fn look(&mut self, moment: &Moment, found: &Found, zones: &[Zone], stationary: u32) -> bool {
         let first = self.seen == 0;
         self.seen = self.seen.saturating_add(1);
-        let crossed = self.presence.stand(zones, &found.label, found.bounds.foot());
+        let stays = found.bounds.overlap(&self.anchor) >= SAME_PLACE;
+        // One that stands on the line of a zone does not cross it whenever its box trembles.
+        let place = if stays && self.now.stationary { self.anchor } else { found.bounds };
+        let crossed = self.presence.stand(zones, &found.label, place.foot());
         let now = &mut self.now;
         (now.pts, now.frame_time, now.frame, now.size) = (moment.pts, moment.utc, moment.frame, moment.size);
         (now.score, now.bounds) = (found.score, found.bounds);
-        now.top_score = now.top_score.max(found.score);
+        if found.score > now.top_score {
+            (now.top_score, now.top_time) = (found.score, moment.utc);
+        }
         now.current_zones = self.presence.current(zones);
         now.entered_zones = self.presence.entered().to_vec();
-        if found.bounds.overlap(&self.anchor) < SAME_PLACE {
+        if !stays {
             self.anchor = found.bounds;
             now.motionless_count = 0;
             now.position_changes = now.position_changes.saturating_add(1);
@@ -285,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn one_that_stands_on_the_line_of_a_zone_is_quiet_until_the_zone_changes() {
+        let zone = |left: f64| {
+            let polygon = vec![[left, 0.0], [1.0, 0.0], [1.0, 1.0], [left, 1.0]];
+            zones_of(&[ZoneConfig { name: "door".into(), polygon, labels: Vec::new(), inertia: 1 }]).unwrap()
+        };
+        let mut lives = Lives::new(&config());
+        let mut see = |number: i64, zones: &[Zone]| {
+            // Its foot goes from 0.55 to 0.56 and back.
+            let tremble = if number % 2 == 0 { 0.01 } else { 0.0 };
+            lives.see(&moment(number), &[(4, &found(0.5 + tremble, 0.5))], zones)
+        };
+        let line = zone(0.555);
+        // Before it is stationary, it crosses.
+        assert!((0..12).flat_map(|number| see(number, &line)).count() > 5);
+        assert_eq!((12..100).flat_map(|number| see(number, &line)).count(), 0);
+        assert_eq!(see(100, &zone(0.9))[0].after.current_zones, [""; 0]);
+        assert_eq!(see(101, &zone(0.1))[0].after.current_zones, ["door"]);
+    }
+
+    #[test]
     fn zones_are_told_at_once() {
         let polygon = vec![[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]];
         let zone = ZoneConfig { name: "door".into(), polygon, labels: Vec::new(), inertia: 1 };
@@ -321,8 +349,10 @@ mod tests {
             see(&mut lives, number, 0.1);
         }
         let better = lives.see(&moment(20), &[(4, &found(0.1, 0.9))], &[]);
-        assert_eq!((better[0].happened, better[0].after.top_score), (Happened::Update, 0.9));
+        let after = &better[0].after;
+        assert_eq!((better[0].happened, after.top_score, after.top_time), (Happened::Update, 0.9, 1004.0));
         let worse = lives.see(&moment(40), &[(4, &found(0.1, 0.3))], &[]);
         assert_eq!(worse, []);
+        assert_eq!(lives.end(&[4])[0].after.top_time, 1004.0);
     }
 }

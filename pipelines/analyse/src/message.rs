@@ -117,7 +117,7 @@ pub struct ObjectEvent<'a> {
 /// An object as Frigate describes it; `object`, `channel`, `pts`, `seq` and `generation` are ours.
 #[derive(Debug, Serialize)]
 pub struct TrackedObject<'a> {
-    /// Unique over cameras and restarts: start time, camera's number of the object.
+    /// Unique over cameras and restarts: start time, number of the object.
     pub id: String,
     /// The id of the messages about frames.
     pub object: u64,
@@ -127,6 +127,8 @@ pub struct TrackedObject<'a> {
     pub channel: &'a str,
     /// When the frame was taken, in seconds since 1970.
     pub frame_time: f64,
+    /// When `top_score` was reached, in seconds since 1970.
+    pub snapshot_time: f64,
     /// The same as channel time, in nanoseconds.
     pub pts: i64,
     /// The frame.
@@ -206,6 +208,7 @@ impl<'a> TrackedObject<'a> {
             camera,
             channel,
             frame_time: snapshot.frame_time,
+            snapshot_time: snapshot.top_time,
             pts: snapshot.pts,
             seq: snapshot.frame.1,
             generation: snapshot.frame.0,

@@ -2,10 +2,11 @@
 //!
 //! Each object is expected where its speed will have taken it (constant velocity, in channel time, so that pictures may
 //! be missing). A box of the same label that overlaps with that place, or with where the object was seen last, is the
-//! same object; the closest pairs find each other first. No more than that: no appearance. Ids begin at 0 for each
-//! camera and are never given twice.
+//! same object; the closest pairs find each other first. No more than that: no appearance. Ids begin at 0, and no two
+//! objects of a process get the same, whichever camera they are seen by.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
@@ -51,6 +52,9 @@ impl TrackerConfig {
         if !(self.min_overlap > 0.0 && self.min_overlap <= 1.0) {
             return Err("tracker: min_overlap is more than 0 and at most 1".into());
         }
+        if self.patience > MOST_PATIENCE {
+            return Err(format!("tracker: patience is a number of pictures, at most {MOST_PATIENCE}"));
+        }
         if self.confirm == 0 || self.stationary == 0 {
             return Err("tracker: confirm and stationary are numbers of pictures, at least 1".into());
         }
@@ -58,11 +62,21 @@ impl TrackerConfig {
     }
 }
 
+/// Numbers for the objects of all cameras that share them.
+#[derive(Clone, Debug, Default)]
+pub struct Ids(Arc<AtomicU64>);
+
+impl Ids {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// The objects of one camera.
 pub struct Tracker {
     min_overlap: f64,
     patience: u32,
-    next_id: u64,
+    ids: Ids,
     known: Vec<Track>,
 }
 
@@ -89,13 +103,16 @@ pub struct Identified {
 /// Speed is not extrapolated further than this, in seconds.
 const FORESIGHT: f64 = 2.0;
 
+/// More patience than this is refused: what flickers is another object each time, and all of them are remembered.
+const MOST_PATIENCE: u32 = 1000;
+
 /// How much the newest measurement counts: boxes of detectors tremble.
 const SMOOTHING: f64 = 0.5;
 
 impl Tracker {
     /// Knows nothing yet.
-    pub fn new(config: &TrackerConfig) -> Self {
-        Self { min_overlap: config.min_overlap, patience: config.patience, next_id: 0, known: Vec::new() }
+    pub fn new(config: &TrackerConfig, ids: Ids) -> Self {
+        Self { min_overlap: config.min_overlap, patience: config.patience, ids, known: Vec::new() }
     }
 
     /// Gives an id to each of `found`, seen at channel time `time` (ns).
@@ -139,8 +156,7 @@ impl Tracker {
             track.move_to(time, found.bounds);
             return track.id;
         }
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.ids.next();
         let (label, bounds) = (found.label.clone(), found.bounds);
         self.known.push(Track { id, label, bounds, velocity: None, seen_at: time, unseen: 0 });
         id
@@ -183,7 +199,7 @@ mod tests {
     }
 
     fn tracker() -> Tracker {
-        Tracker::new(&TrackerConfig::default())
+        Tracker::new(&TrackerConfig::default(), Ids::default())
     }
 
     /// The ids of people at these places in picture `number`.
@@ -202,6 +218,14 @@ mod tests {
             assert_eq!(ids(&mut tracker, step, &[0.7 - moved, moved]), [1, 0]);
         }
         assert_eq!(ids(&mut tracker, 8, &[0.45, 0.9, 0.25]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn cameras_that_share_numbers_give_none_twice() {
+        let shared = Ids::default();
+        let mut cameras = [(); 2].map(|()| Tracker::new(&TrackerConfig::default(), shared.clone()));
+        assert_eq!(cameras.each_mut().map(|camera| ids(camera, 0, &[0.1])), [[0], [1]]);
+        assert_eq!(cameras.each_mut().map(|camera| ids(camera, 1, &[0.1, 0.8])), [[0, 2], [1, 3]]);
     }
 
     #[test]
@@ -276,6 +300,7 @@ mod tests {
         for wrong in [
             TrackerConfig { min_overlap: 0.0, ..Default::default() },
             TrackerConfig { min_overlap: f64::NAN, ..Default::default() },
+            TrackerConfig { patience: u32::MAX, ..Default::default() },
             TrackerConfig { confirm: 0, ..Default::default() },
             TrackerConfig { stationary: 0, ..Default::default() },
         ] {

@@ -34,6 +34,12 @@ pub fn with_view<T>(
     plane: Plane,
     look: impl FnOnce(&BoxedRef<'_, Mat>) -> opencv::Result<T>,
 ) -> Result<T, ViewError> {
+    let plane = if picture.height == 1 {
+        // No row follows: whatever its writer says of the distance to it is of no use, and may be gigabytes.
+        Plane { stride: picture.row_bytes(), ..plane }
+    } else {
+        plane
+    };
     let missing = missing_bytes(bytes.len(), picture, plane)?;
     let rows = picture.height as usize * plane.stride;
     if missing <= plane.offset {
@@ -158,6 +164,16 @@ mod tests {
         assert!(matches!(error, ViewError::Short { len: 24, needed: 25, .. }), "{error}");
         assert!(matches!(look(&[], Plane { offset: 0, stride: 12 }), Err(ViewError::Short { .. })));
         assert!(matches!(look(&bytes, Plane { offset: usize::MAX, stride: 12 }), Err(ViewError::Short { .. })));
+    }
+
+    #[test]
+    fn a_single_row_needs_no_room_for_another() {
+        let picture = Picture { format: Format::Gray8, width: 3, height: 1 };
+        let plane = Plane { offset: 1, stride: i32::MAX as usize };
+        let seen = with_view(&[0, 1, 2, 3], &picture, plane, |view| {
+            view.clone_pointee().data_typed::<u8>().map(<[u8]>::to_vec)
+        });
+        assert_eq!(seen.unwrap(), [1, 2, 3]);
     }
 
     #[test]

@@ -79,11 +79,11 @@ pub struct Presence {
 impl Presence {
     /// Notes where an object stands in one picture. True if it has entered or left a zone.
     pub fn stand(&mut self, zones: &[Zone], label: &str, foot: [f64; 2]) -> bool {
-        // Zones that are no more, nobody is in.
-        let before = self.by_zone.len();
-        self.by_zone.retain(|name, _| zones.iter().any(|zone| zone.name == *name));
-        let mut changed = self.by_zone.len() != before;
-        for zone in zones.iter().filter(|zone| zone.labels.is_empty() || zone.labels.iter().any(|l| l == label)) {
+        let counts = |zone: &&Zone| zone.labels.is_empty() || zone.labels.iter().any(|l| l == label);
+        // Nobody is in a zone that is no more, or is not about such objects any more.
+        let gone = self.by_zone.extract_if(|name, _| !zones.iter().filter(counts).any(|zone| zone.name == *name));
+        let mut changed = gone.filter(|(_, (inside, _))| *inside).count() > 0;
+        for zone in zones.iter().filter(counts) {
             let (inside, other_side) = self.by_zone.entry(zone.name.clone()).or_default();
             if zone.polygon.contains(foot) == *inside {
                 *other_side = 0;
@@ -168,6 +168,18 @@ mod tests {
         assert!(presence.stand(&after, "person", [0.1, 0.5]), "it has left a zone that is no more");
         assert_eq!(presence.current(&after), [""; 0]);
         assert_eq!(presence.entered(), ["left"]);
+        assert!(!presence.stand(&[], "person", [0.1, 0.5]), "it was not in the zone that is no more");
+    }
+
+    #[test]
+    fn a_zone_can_become_about_others() {
+        let mut config = config("left", 0.0, 0.5);
+        let mut presence = Presence::default();
+        assert!(presence.stand(&zones_of(std::slice::from_ref(&config)).unwrap(), "person", [0.1, 0.5]));
+        config.labels = vec!["car".into()];
+        let zones = zones_of(&[config]).unwrap();
+        assert!(presence.stand(&zones, "person", [0.1, 0.5]), "it has left");
+        assert_eq!(presence.current(&zones), [""; 0]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!                       └────────── camera comes back ◄──────┘
 //! ```
 //!
-//! `seat` is one camera's place, `calls` what commands do.
+//! `seat` is one camera's place, `calls` what commands do. Detectors are made in a thread of their own: while a large model is loaded,
+//! frames are looked at as before.
 //!
 //! A channel is *ready* from the time its descriptor wakes this thread until it has nothing more. A ready camera waits in a
 //! queue for its turn, and gets one frame per turn: a busy camera does not starve the others. Its frame is taken when a
@@ -20,12 +21,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+use valkka_command::{Backend, Closed};
 
-use valkka_command::{Backend, Closed, PendingCall};
-
+use calls::Asked;
 use seat::Seat;
 
 use crate::camera::{Camera, Look, Message, Turn, look};
@@ -45,6 +48,11 @@ const STOP: u64 = u64::MAX;
 const OUTPUT: u64 = u64::MAX - 1;
 const CREW: u64 = u64::MAX - 2;
 const COMMANDS: u64 = u64::MAX - 3;
+const LOADER: u64 = u64::MAX - 4;
+const AGAIN: u64 = u64::MAX - 5;
+
+/// After this a channel that could not be read is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Why the analyser has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +108,7 @@ pub struct Options {
 /// What analysis threads bring.
 enum Done {
     Looked { turns: Vec<(u64, Box<Camera>, Look)>, net: Option<Arc<dnn::Net>> },
-    Opened { config: Box<CameraConfig>, camera: Result<Box<Camera>, String>, call: Option<PendingCall> },
+    Opened { config: Box<CameraConfig>, camera: Result<Box<Camera>, String>, asked: Asked },
 }
 
 /// All cameras, and those who look at them.
@@ -108,6 +116,8 @@ pub struct Analyser {
     options: Options,
     epoll: Epoll,
     crew: Crew<Done>,
+    /// Makes detectors.
+    loader: Crew<Done>,
     models: Models,
     outlet: Outlet,
     seats: BTreeMap<u64, Seat>,
@@ -117,6 +127,9 @@ pub struct Analyser {
     busy_nets: Vec<Arc<dnn::Net>>,
     /// Cameras whose detector is being made.
     opening: Vec<String>,
+    /// Cameras that a frontend wants and whose channel cannot be read; `again` says when to try the next time.
+    failed: Vec<CameraConfig>,
+    again: TimerFd,
     backend: Option<Backend>,
     well: bool,
 }
@@ -125,8 +138,11 @@ impl Analyser {
     /// Starts the threads; looks at nothing yet. With a `backend` it takes commands, and needs no camera to go on.
     pub fn new(options: Options, outlet: Outlet, backend: Option<Backend>) -> Result<Self, AnalyserError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let crew = Crew::new(options.threads)?;
-        epoll.add(crew.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, CREW))?;
+        let (crew, loader) = (Crew::new("analyse", options.threads)?, Crew::new("load", 1)?);
+        let again = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        for (descriptor, data) in [(crew.as_fd(), CREW), (loader.as_fd(), LOADER), (again.as_fd(), AGAIN)] {
+            epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, data))?;
+        }
         if let Some(backend) = &backend {
             epoll.add(backend, EpollEvent::new(EpollFlags::EPOLLIN, COMMANDS))?;
         }
@@ -142,6 +158,7 @@ impl Analyser {
             options,
             epoll,
             crew,
+            loader,
             models: Models::default(),
             outlet,
             seats: BTreeMap::new(),
@@ -149,6 +166,8 @@ impl Analyser {
             ready: VecDeque::new(),
             busy_nets: Vec::new(),
             opening: Vec::new(),
+            failed: Vec::new(),
+            again,
             backend,
             well: true,
         })
@@ -174,7 +193,12 @@ impl Analyser {
                 let outcome = match event.data() {
                     STOP => return Ok(Ended::Stopped),
                     OUTPUT => self.output(event.events()),
-                    CREW => self.take_back(),
+                    CREW => self.crew.take().map_err(Into::into).and_then(|done| self.take_back(done)),
+                    LOADER => self.loader.take().map_err(Into::into).and_then(|done| self.take_back(done)),
+                    AGAIN => {
+                        self.try_again();
+                        Ok(())
+                    }
                     COMMANDS => match self.run_commands()? {
                         Some(ended) => return Ok(ended),
                         None => Ok(()),
@@ -193,7 +217,8 @@ impl Analyser {
     }
 
     fn is_over(&self) -> bool {
-        self.backend.is_none() && self.seats.is_empty() && self.crew.is_idle() && self.outlet.is_empty()
+        let is_idle = self.crew.is_idle() && self.loader.is_idle();
+        self.backend.is_none() && self.seats.is_empty() && is_idle && self.outlet.is_empty()
     }
 
     // Turns.
@@ -258,8 +283,7 @@ impl Analyser {
         seat.is_queued = false;
         let mut messages = Vec::new();
         let mut turn = None;
-        let mut is_left = false;
-        let mut is_idle = false;
+        let (mut is_left, mut is_lost, mut is_idle) = (false, false, false);
         // What woke this thread while the camera was away does not wake it again. A reader looks at its descriptors when it is asked a second
         // time after it had nothing.
         let mut had_nothing = false;
@@ -275,11 +299,11 @@ impl Analyser {
                     turn = seat.camera.take().map(|camera| Turn { seat: id, camera, shot: *shot });
                 }
                 Ok(Step::Lost) => {
-                    messages.extend(camera.forget());
+                    messages.extend(camera.forget(seat.channel.line()));
                     continue;
                 }
                 Ok(Step::Ended) => {
-                    messages.extend(camera.forget());
+                    messages.extend(camera.forget(seat.channel.line()));
                     if !self.options.until_eos {
                         continue;
                     }
@@ -287,17 +311,18 @@ impl Analyser {
                 }
                 Err(error) => {
                     log::line(&format!("error: {}: {error}", seat.channel.name()));
-                    messages.extend(camera.forget());
+                    messages.extend(camera.forget(seat.channel.line()));
                     self.outlet.failed(seat.config.camera(), &error.to_string());
                     self.well = false;
-                    is_left = true;
+                    is_lost = true;
                 }
             }
             break;
         }
-        if is_left {
+        if is_left || is_lost {
             // Closing the reader's descriptor takes it out of the epoll.
-            self.seats.remove(&id);
+            let seat = self.seats.remove(&id);
+            self.try_later(seat.filter(|_| is_lost && self.backend.is_some()).map(|seat| seat.config));
         } else if turn.is_none() && !is_idle {
             self.queue(id);
         }
@@ -305,8 +330,8 @@ impl Analyser {
         Ok(turn)
     }
 
-    fn take_back(&mut self) -> Result<(), AnalyserError> {
-        for done in self.crew.take()? {
+    fn take_back(&mut self, all: Vec<Done>) -> Result<(), AnalyserError> {
+        for done in all {
             match done {
                 Done::Looked { turns, net } => {
                     if let Some(net) = net {
@@ -316,7 +341,7 @@ impl Analyser {
                         self.seat_again(seat, camera, look)?;
                     }
                 }
-                Done::Opened { config, camera, call } => self.opened(*config, camera, call)?,
+                Done::Opened { config, camera, asked } => self.opened(*config, camera, asked)?,
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use opencv::boxed_ref::BoxedRef;
 use opencv::core::{Mat, Rect, Size, Vector};
@@ -57,9 +57,9 @@ impl FaceConfig {
 const FOLDERS: [&str; 3] =
     ["/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades", "/usr/share/opencv/haarcascades"];
 
-/// The cascades that are in use, by file.
+/// The cascades that are in use, by file. One that no camera needs any more is given up.
 #[derive(Default)]
-pub struct Shared(Mutex<HashMap<PathBuf, Arc<Cascade>>>);
+pub struct Shared(Mutex<HashMap<PathBuf, Weak<Cascade>>>);
 
 struct Cascade {
     file: PathBuf,
@@ -76,8 +76,8 @@ impl Shared {
     pub(super) fn face(&self, config: FaceConfig) -> Result<Face, String> {
         let file = find(&config.cascade)?;
         let mut cascades = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cascade) = cascades.get(&file) {
-            return Ok(Face { config, label: None, cascade: cascade.clone() });
+        if let Some(cascade) = cascades.get(&file).and_then(Weak::upgrade) {
+            return Ok(Face { config, label: None, cascade });
         }
         let cascade = Arc::new(Cascade { file: file.clone(), pool: Pool::default() });
         // Made now, so that a file that is no cascade is refused now.
@@ -85,7 +85,8 @@ impl Shared {
         if !matches!(empty, Ok(false)) {
             return Err(format!("face: {} is no cascade of OpenCV", file.display()));
         }
-        cascades.insert(file, cascade.clone());
+        cascades.retain(|_, cascade| cascade.strong_count() > 0);
+        cascades.insert(file, Arc::downgrade(&cascade));
         Ok(Face { config, label: None, cascade })
     }
 }

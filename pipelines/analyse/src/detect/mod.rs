@@ -24,7 +24,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::caps::Format;
 use crate::geometry::{Bounds, Polygon};
-use crate::track::Found;
+use crate::track::{Found, Ids};
 
 pub use dnn::{Dnn, DnnConfig};
 pub use face::{Face, FaceConfig};
@@ -132,6 +132,7 @@ pub struct Models {
     people: Arc<people::Shared>,
     faces: Arc<face::Shared>,
     nets: Arc<dnn::Shared>,
+    ids: Ids,
 }
 
 impl Models {
@@ -144,6 +145,11 @@ impl Models {
             DetectorConfig::Face(config) => Detector::Face(self.faces.face(config.clone())?),
             DetectorConfig::Dnn(config) => Detector::Dnn(self.nets.dnn(config)?),
         })
+    }
+
+    /// Numbers for what the cameras see.
+    pub fn ids(&self) -> Ids {
+        self.ids.clone()
     }
 
     /// The ONNX models that are loaded.

@@ -63,7 +63,7 @@ pub struct Blob {
     pub area: f64,
 }
 
-/// More than this share of the picture does not move: the light has changed, or the camera.
+/// More than this share of what is looked at does not move: the light has changed, or the camera.
 const EVERYTHING: f64 = 0.7;
 
 /// How fast a model that knows nothing yet, or whose scene has changed, takes over what it sees (0..1 per frame).
@@ -109,10 +109,9 @@ impl Motion {
         }
         let model = self.model.as_mut().expect("made above");
 
-        let pixels = f64::from(kind.0.area());
-        let min_area = self.config.min_area * pixels;
+        let min_area = self.config.min_area * f64::from(kind.0.area());
         let moving = model.update(picture)?;
-        if moving > EVERYTHING * pixels {
+        if moving > EVERYTHING * model.looked_at {
             model.warm_up = WARM_UP_FRAMES;
         }
         if model.warm_up > 0 {
@@ -147,6 +146,8 @@ struct Model {
     hole: Mat,
     /// 255 where motion counts; None: everywhere.
     regions: Option<Mat>,
+    /// Pixels in which motion counts.
+    looked_at: f64,
 }
 
 impl Model {
@@ -156,6 +157,8 @@ impl Model {
         let hole = (kind.0.width.min(kind.0.height) / 64).max(1) * 2 + 1;
         // Rectangles: OpenCV does them in two passes, some ten times faster than an ellipse of that size.
         let kernel = |side| imgproc::get_structuring_element_def(imgproc::MORPH_RECT, Size::new(side, side));
+        let regions = if mask.is_empty() { None } else { Some(regions(kind.0, mask)?) };
+        let looked_at = regions.as_ref().map_or(Ok(kind.0.area()), core::count_non_zero)?;
         Ok(Self {
             kind,
             background: video::create_background_subtractor_mog2(history, config.threshold(), true)?,
@@ -165,7 +168,8 @@ impl Model {
             mask: Mat::default(),
             speck: kernel(3)?,
             hole: kernel(hole)?,
-            regions: if mask.is_empty() { None } else { Some(regions(kind.0, mask)?) },
+            regions,
+            looked_at: f64::from(looked_at),
         })
     }
 
@@ -337,7 +341,12 @@ mod tests {
 
     #[test]
     fn change_of_light_is_no_motion_and_is_learned() {
-        let mut motion = taught();
+        let most = vec![[0.0, 0.0], [0.8, 0.0], [0.8, 1.0], [0.0, 1.0]];
+        light_changes(taught());
+        light_changes(taught_with(vec![Polygon::try_from(most).unwrap()]));
+    }
+
+    fn light_changes(mut motion: Motion) {
         let bright = || {
             let mut bright = Mat::default();
             picture(SIZE, None).convert_to(&mut bright, -1, 1.0, 90.0).unwrap();

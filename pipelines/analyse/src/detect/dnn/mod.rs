@@ -16,7 +16,7 @@ mod output;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use opencv::boxed_ref::BoxedRef;
 use opencv::core::{Mat, MatTraitConst, MatTraitConstManual, Scalar, Vector};
@@ -110,28 +110,46 @@ impl DnnConfig {
     }
 }
 
-/// The models that are in use.
+/// The models that are in use. One that no camera needs any more is given up.
 #[derive(Default)]
-pub struct Shared(Mutex<Vec<Arc<Net>>>);
+pub struct Shared {
+    nets: Mutex<Vec<Weak<Net>>>,
+    /// Held while one is loaded, which may take long; who only asks which there are does not wait for that.
+    loading: Mutex<()>,
+}
 
 impl Shared {
     pub(super) fn dnn(&self, config: &DnnConfig) -> Result<Dnn, String> {
-        let mut nets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A model that no camera needs any more is given up when another is loaded.
-        nets.retain(|net| Arc::strong_count(net) > 1 || net.config.is_same_net(config));
-        let net = match nets.iter().find(|net| net.config.is_same_net(config)) {
-            Some(net) => net.clone(),
-            None => {
-                let net = Arc::new(Net::load(config).map_err(|error| format!("dnn: {error}"))?);
-                nets.push(net.clone());
-                net
-            }
+        let net = match self.find(config) {
+            Some(net) => net,
+            None => self.load(config)?,
         };
         Ok(Dnn { net, threshold: config.threshold, nms: config.nms, only: config.only.clone() })
     }
 
     pub(super) fn loaded(&self) -> Vec<Arc<Net>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.nets().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn find(&self, config: &DnnConfig) -> Option<Arc<Net>> {
+        self.loaded().into_iter().find(|net| net.config.is_same_net(config))
+    }
+
+    fn load(&self, config: &DnnConfig) -> Result<Arc<Net>, String> {
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another camera may have waited for the same.
+        if let Some(net) = self.find(config) {
+            return Ok(net);
+        }
+        let net = Arc::new(Net::load(config).map_err(|error| format!("dnn: {error}"))?);
+        let mut nets = self.nets();
+        nets.retain(|net| net.strong_count() > 0);
+        nets.push(Arc::downgrade(&net));
+        Ok(net)
+    }
+
+    fn nets(&self) -> MutexGuard<'_, Vec<Weak<Net>>> {
+        self.nets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -299,16 +317,17 @@ impl Dnn {
     /// What this camera wants of picture `number` of a batch.
     pub fn read(&self, tensors: &[Tensor], number: usize, fitted: &Fitted) -> Result<Vec<Found>, FindError> {
         let config = &self.net.config;
-        let seen =
+        let mut seen =
             output::read(config.output, tensors, number, config.size, self.threshold).map_err(FindError::Model)?;
-        let seen = output::suppress(seen, self.nms);
-        let named = seen.into_iter().map(|seen| Found {
+        if !self.only.is_empty() {
+            seen.retain(|seen| self.only.iter().any(|label| **label == *self.label(seen.class)));
+        }
+        let found = output::suppress(seen, self.nms).into_iter().map(|seen| Found {
             label: self.label(seen.class),
             score: seen.score.clamp(0.0, 1.0),
             bounds: fitted.in_the_picture(seen.bounds),
         });
-        let wanted = |found: &Found| self.only.is_empty() || self.only.iter().any(|label| **label == *found.label);
-        Ok(named.filter(wanted).collect())
+        Ok(found.collect())
     }
 
     /// Never empty.
