@@ -22,6 +22,7 @@ mod page_many;
 mod pipeline;
 mod record;
 mod refusal;
+mod relay;
 mod stop;
 mod stream;
 mod supervision;

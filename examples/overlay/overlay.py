@@ -121,8 +121,13 @@ def main():
     pipeline.get_by_name("late").connect("new-sample", on_sample, pipeline.get_by_name("marked"), answers)
     overlay = pipeline.get_by_name("overlay")
     overlay.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, draw, overlay)
+    loop, errors = GLib.MainLoop(), []
+    bus.add_signal_watch()
+    bus.connect("message::error", lambda _bus, message: (errors.append(message.parse_error()[0]), loop.quit()))
     pipeline.set_state(Gst.State.PLAYING)
-    GLib.MainLoop().run()
+    loop.run()
+    pipeline.set_state(Gst.State.NULL)
+    sys.exit(str(errors[0]))
 
 
 if __name__ == "__main__":

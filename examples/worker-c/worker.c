@@ -6,6 +6,7 @@
 
 #include <gst/app/gstappsink.h>
 #include <gst/gst.h>
+#include <stdlib.h>
 
 /* The frame is looked at where the writer made it: mapping it copies nothing. */
 static gboolean
@@ -28,10 +29,13 @@ static void
 answer (GstElement * source, GstBuffer * buffer, gdouble mean)
 {
   GstCustomMeta *meta = gst_buffer_get_custom_meta (buffer, "valkka-frame");
-  const GstStructure *frame = gst_custom_meta_get_structure (meta);
+  GstStructure *frame, *reply;
   guint64 generation = 0, seq = 0;
-  GstStructure *reply;
 
+  /* An element that makes new buffers may have lost it. */
+  if (!meta)
+    return;
+  frame = gst_custom_meta_get_structure (meta);
   gst_structure_get_uint64 (frame, "generation", &generation);
   gst_structure_get_uint64 (frame, "seq", &seq);
   reply = gst_structure_new ("valkka-reply", "generation", G_TYPE_UINT64, generation, "seq", G_TYPE_UINT64, seq,
@@ -40,11 +44,27 @@ answer (GstElement * source, GstBuffer * buffer, gdouble mean)
   g_print ("frame %" G_GUINT64_FORMAT ": brightness %.0f\n", seq, mean);
 }
 
+/* In the thread of whoever complains: nobody else looks at the bus. */
+static GstBusSyncReply
+on_message (GstBus * bus, GstMessage * message, gpointer unused)
+{
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR) {
+    GError *error = NULL;
+
+    gst_message_parse_error (message, &error, NULL);
+    g_printerr ("%s\n", error->message);
+    exit (1);
+  }
+  gst_message_unref (message);
+  return GST_BUS_DROP;
+}
+
 int
 main (int argc, char **argv)
 {
   GstElement *pipeline, *source, *sink;
   GstSample *sample;
+  GstBus *bus;
 
   gst_init (&argc, &argv);
   if (argc != 2)
@@ -56,6 +76,9 @@ main (int argc, char **argv)
   source = gst_bin_get_by_name (GST_BIN (pipeline), "source");
   sink = gst_bin_get_by_name (GST_BIN (pipeline), "sink");
   g_object_set (source, "channel", argv[1], NULL);
+  bus = gst_element_get_bus (pipeline);
+  gst_bus_set_sync_handler (bus, on_message, NULL, NULL);
+  gst_object_unref (bus);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
 
   /* NULL: the stream has ended. */

@@ -20,7 +20,8 @@ import gi
 import numpy
 
 gi.require_version("Gst", "1.0")
-from gi.repository import GObject, Gst  # noqa: E402
+gi.require_version("GstVideo", "1.0")
+from gi.repository import GObject, Gst, GstVideo  # noqa: E402
 
 
 @contextmanager
@@ -29,10 +30,11 @@ def picture(sample):
     caps = sample.get_caps().get_structure(0)
     width, height = caps.get_value("width"), caps.get_value("height")
     buffer = sample.get_buffer()
+    meta = GstVideo.buffer_get_video_meta(buffer)
     # Rows of RGB begin at multiples of four bytes, if nothing else is said.
-    stride = (width * 3 + 3) // 4 * 4
+    offset, stride = (meta.offset[0], meta.stride[0]) if meta else (0, (width * 3 + 3) // 4 * 4)
     with buffer.map(Gst.MapFlags.READ) as view:
-        yield numpy.ndarray((height, width, 3), numpy.uint8, view.data, 0, (stride, 3, 1))
+        yield numpy.ndarray((height, width, 3), numpy.uint8, view.data, offset, (stride, 3, 1))
 
 
 class Motion:
@@ -70,10 +72,23 @@ class Channel:
         self.sink.set_property("emit-signals", True)
         # Called by the streaming thread, which is not kept waiting.
         self.sink.connect("new-sample", lambda _: loop.call_soon_threadsafe(self.news.set) and Gst.FlowReturn.OK)
+        self.bus = self.pipeline.get_bus()
+        self.bus.enable_sync_message_emission()
+        self.bus.connect("sync-message::error", self.failed, loop)
+        self.error = None
+
+    def failed(self, _bus, message, loop):
+        self.error = f"{self.name}: {message.parse_error()[0]}"
+        loop.call_soon_threadsafe(self.news.set)
 
     async def sample(self):
         while True:
             self.news.clear()
+            if self.error:
+                sys.exit(self.error)
+            # Nobody else looks at messages: they would pile up.
+            while self.bus.pop():
+                pass
             sample = self.sink.emit("try-pull-sample", 0)
             if sample:
                 return sample
@@ -105,7 +120,8 @@ class Channel:
             self.pipeline.set_state(Gst.State.NULL)
 
     def message(self, meta, width, height, objects):
-        pts = meta.get_value("time")
+        # A frame without a time stamp was taken when it was published, as far as anybody knows.
+        pts = meta.get_value("time") if meta.has_field("time") else meta.get_value("published")
         message = {
             "v": 1,
             "camera": self.name.rsplit(".", 1)[0],
@@ -128,7 +144,11 @@ async def main():
     tasks = [asyncio.create_task(Channel(name, loop).run()) for name in sys.argv[1:]]
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
-    await asyncio.gather(*tasks, return_exceptions=True)
+    # The first that cannot go on ends all.
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        pass
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ impl Bright {
 
 /// Two numbers of the caps are enough here; the width of a row is rounded up to four bytes.
 fn size_of(caps: &str) -> Option<(usize, usize)> {
-    let number = |field: &str| caps.split(field).nth(1)?.split(',').next()?.trim_end_matches(';').parse().ok();
+    let number = |field: &str| {
+        let number = caps.split(field).nth(1)?.split(',').next()?.trim_end_matches(';').parse().ok()?;
+        // What the other side says may be anything.
+        (1..=32_768).contains(&number).then_some(number)
+    };
     Some((number("width=(int)")?, number("height=(int)")?)).filter(|_| caps.contains("GRAY8"))
 }
 
@@ -56,10 +60,10 @@ fn answer(channel: &str, detector: &Bright, frame: &Frame, (width, height): (usi
         "seq": frame.id().seq,
         "generation": frame.id().generation,
         "pts": time,
-        "utc": (time + frame.utc_offset()) as f64 / 1e9,
+        "utc": time.saturating_add(frame.utc_offset()) as f64 / 1e9,
         "width": width,
         "height": height,
-        "age_ms": (monotonic_now() - time) as f64 / 1e6,
+        "age_ms": monotonic_now().saturating_sub(time) as f64 / 1e6,
         "objects": objects,
     })
 }

@@ -106,6 +106,7 @@ pub const ANALYSIS: &[Key] = &[
 const ANALYSIS_OF_ALL: &[Key] = &[
     key("enabled", Flag, "true", "Whether frames are decoded and looked at"),
     key("program", Text, "\"valkka-analyse\"", "The analyser: beside valkka, else in PATH, or a path"),
+    key("threads", Integer(0, 256, "threads"), "1", "Frames looked at beside each other; 0: one per processor"),
     key("detector", Text, "\"motion\"", "What to look for; valkka-analyse knows motion, people, face and dnn"),
     key("width", Integer(16, 8192, "pixels"), "640", "Width of the frames; the height follows"),
     key("fps", Integer(1, 240, "frames a second"), "10", "Frames a second, at the most"),

@@ -103,6 +103,8 @@ impl fmt::Debug for Secret {
 pub struct Analyser {
     /// Looked for beside `valkka`, then in PATH.
     pub program: String,
+    /// How many frames it looks at beside each other; `None`: as many as it does by itself.
+    pub threads: Option<i64>,
     /// For cameras that have none of their own; `None` if none is to be looked at.
     pub default: Option<Analysis>,
 }

@@ -131,7 +131,9 @@ impl<'a> Planner<'a> {
             return;
         }
         // It is told of its cameras by commands: one that comes or goes is no reason to start it again.
-        let run = Run::Program { program: self.config.analyser.program.clone(), args: Vec::new() };
+        let threads = self.config.analyser.threads.map(|threads| ["--threads".to_owned(), threads.to_string()]);
+        let args = threads.into_iter().flatten().collect();
+        let run = Run::Program { program: self.config.analyser.program.clone(), args };
         self.add(ANALYSER.to_owned(), None, Kind::Analyse, run);
     }
 

@@ -72,6 +72,18 @@ fn parameters_go_where_the_analyser_looks_for_them() {
 }
 
 #[test]
+fn the_analyser_is_told_of_its_threads_if_somebody_says_so() {
+    let args = |config: &Config| match &plan(config).processes[ANALYSER].run {
+        Run::Program { args, .. } => args.join(" "),
+        other => panic!("{other:?}"),
+    };
+    let mut config = config(&[("a", "ball")]);
+    assert_eq!(args(&config), "");
+    config.analyser.threads = Some(0);
+    assert_eq!(args(&config), "--threads 0");
+}
+
+#[test]
 fn limits_are_part_of_a_process() {
     let before = config(&[("a", "ball")]);
     let mut after = before.clone();

@@ -169,28 +169,26 @@ impl Board {
     pub fn analysed(&self, line: &str) -> bool {
         let Ok(detections) = serde_json::from_str::<Detections>(line) else { return self.lived(line) };
         let now = Instant::now();
-        let known = self.camera(detections.camera, |entry| {
+        // The camera may be a client of the analyser's that stands between it and one of ours.
+        self.camera(detections.camera, |entry| {
             entry.objects = detections.objects.len();
             entry.age = detections.age_ms.map(|age| (age, now));
             entry.health.analysed(now);
         });
-        if known {
-            let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
-            self.tell(|| event("detections", &value));
-        }
-        known
+        let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+        self.tell(|| event("detections", &value));
+        true
     }
 
     /// A line of the analyser about the life of an object; `false` if it is none.
     fn lived(&self, line: &str) -> bool {
         let Ok(ObjectEvent { after }) = serde_json::from_str(line) else { return false };
-        let known = self.has_camera(after.camera);
-        if known {
-            let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+        let value: &RawValue = serde_json::from_str(line).expect("it was read as JSON above");
+        if self.has_camera(after.camera) {
             self.seen.note(after.camera, &after.id, value);
-            self.tell(|| event("object", &value));
         }
-        known
+        self.tell(|| event("object", &value));
+        true
     }
 
     /// What the web process counts: frames since it was started, and viewers now.

@@ -47,7 +47,7 @@ fn lives_of_objects_pass_through_unchanged() {
     let line = r#"{"v":1,"type":"new","before":{},"after":{"camera":"lobby","label":"person"}}"#;
     assert!(board.analysed(line));
     assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"object","value":{line}}}"#));
-    assert!(!board.analysed(&line.replace("lobby", "nobody")));
+    assert!(!board.analysed(&line.replace("camera", "whose")));
     assert_eq!(board.status().cameras[0].state, State::Connecting, "it was no frame");
 }
 
@@ -66,8 +66,18 @@ fn what_the_analyser_tells_as_events_is_told_on() {
 fn other_lines_are_not_detections() {
     let board = board();
     assert!(!board.analysed("hello"));
-    assert!(!board.analysed(r#"{"camera":"nobody","objects":[]}"#));
+    assert!(!board.analysed(r#"{"objects":[]}"#));
     assert_eq!(board.status().cameras[0].state, State::Connecting);
+}
+
+#[test]
+fn what_is_said_of_a_client_of_the_analyser_passes_through() {
+    let board = board();
+    let mut events = board.events();
+    let line = r#"{"camera":"lobby-client","objects":[]}"#;
+    assert!(board.analysed(line));
+    assert_eq!(&*events.try_recv().unwrap(), format!(r#"{{"type":"detections","value":{line}}}"#));
+    assert_eq!(board.status().cameras[0].state, State::Connecting, "it is no frame of the camera's own channel");
 }
 
 #[test]

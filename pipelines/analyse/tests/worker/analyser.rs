@@ -28,8 +28,8 @@ impl Analyser {
     }
 
     /// Starts it with cameras as `--attach` takes them.
-    pub fn start_with(runtime_dir: &Path, attach: &[&Value]) -> Self {
-        let mut command = command(runtime_dir, "");
+    pub fn start_with(runtime_dir: &Path, args: &[&str], attach: &[&Value]) -> Self {
+        let mut command = command(runtime_dir, &args.join(" "));
         for camera in attach {
             command.arg("--attach").arg(camera.to_string());
         }
@@ -60,8 +60,10 @@ impl Analyser {
         let mut analyser = Self::spawn(command, stdout);
         let (sender, lines) = channel();
         let on_event = move |event: valkka_command::Event| {
-            // A test that is over does not listen any more.
-            let _ = sender.send(event.value.get().to_owned());
+            if event.name != "failed" {
+                // A test that is over does not listen any more.
+                let _ = sender.send(event.value.get().to_owned());
+            }
         };
         analyser.lines = lines;
         (analyser, Frontend::new(ours, on_event).expect("a thread can be started"))
@@ -110,6 +112,12 @@ impl Analyser {
                 return parse(&line);
             }
         }
+    }
+
+    /// The next line, parsed, whatever it is about.
+    #[track_caller]
+    pub fn any_message(&self) -> Value {
+        parse(&self.any_line())
     }
 
     #[track_caller]

@@ -1,5 +1,7 @@
 //! Cameras come and go by command while others are analysed.
 
+use std::fs;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -154,6 +156,33 @@ fn calls_that_make_no_sense_are_explained_and_harm_nobody() {
     assert_eq!(call(&frontend, "ping", Value::Null), Ok("pong".into()));
     camera.show(None);
     assert_eq!(analyser.message()["camera"], "lobby");
+}
+
+#[test]
+fn a_channel_that_cannot_be_read_is_tried_again_until_it_is_detached() {
+    let folder = runtime_dir();
+    let place = folder.path().join("lobby.rgb");
+    // Something else listens there.
+    let listener = UnixListener::bind(&place).expect("the folder is the test's own");
+    let (analyser, frontend) = Analyser::start_commanded(folder.path(), "");
+    call(&frontend, "attach", lossless("lobby.rgb")).expect("a channel need not be there");
+    analyser.says("is not a channel of Valkka");
+    drop(listener);
+    fs::remove_file(&place).expect("it is there");
+    let camera = Camera::open(folder.path(), "lobby.rgb");
+    camera.wait_for_reader();
+    camera.show(None);
+    assert_eq!(analyser.message()["camera"], "lobby");
+    call(&frontend, "detach", json!({ "camera": "lobby" })).expect("it is attached");
+
+    drop(camera);
+    let _listener = UnixListener::bind(folder.path().join("gate.rgb")).expect("the folder is the test's own");
+    call(&frontend, "attach", lossless("gate.rgb")).expect("a channel need not be there");
+    analyser.says("error: gate.rgb");
+    eventually("it can be detached, also while nobody reads it", || {
+        call(&frontend, "detach", json!({ "camera": "gate" })).ok()
+    });
+    assert!(call(&frontend, "detach", json!({ "camera": "gate" })).is_err(), "it is detached");
 }
 
 #[test]

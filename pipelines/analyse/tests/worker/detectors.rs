@@ -15,14 +15,15 @@ fn model(name: &str) -> String {
     format!("{}/tests/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn dnn(channel: &str, model_name: &str, more: Value) -> Value {
+/// A camera that a model of `models/make.py` looks at, with more settings for the detector.
+pub fn dnn(channel: &str, model_name: &str, more: Value) -> Value {
     let mut detector = json!({ "kind": "dnn", "model": model(model_name), "size": [16, 16], "fit": "stretch" });
     detector.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     json!({ "channel": channel, "policy": "lossless", "detector": detector })
 }
 
 /// A dark picture with some bright cells of the four by four.
-fn cells(bright: &[usize]) -> Vec<u8> {
+pub fn cells(bright: &[usize]) -> Vec<u8> {
     let mut bytes = vec![40; STRIDE * HEIGHT];
     for cell in bright {
         let (left, right) = (cell % 4 * WIDTH / 4, (cell % 4 + 1) * WIDTH / 4);
@@ -66,7 +67,7 @@ fn onnx_models_of_every_layout_find_what_is_there() {
         let camera = Camera::open(folder.path(), "lobby.rgb");
         let mut attach = dnn("lobby.rgb", name, more);
         attach["detector"]["labels"] = labels(folder.path(), "lamp\nwindow\n").into();
-        let analyser = Analyser::start_with(folder.path(), &[&attach]);
+        let analyser = Analyser::start_with(folder.path(), &[], &[&attach]);
         camera.wait_for_reader();
         for bright in [&[][..], &[5], &[0, 3, 15], &[9]] {
             camera.publish(&cells(bright), &[], None);
@@ -83,7 +84,7 @@ fn settings_of_a_camera_are_its_own_though_the_model_is_shared() {
     let cameras = ["a.rgb", "b.rgb"].map(|name| Camera::open(folder.path(), name));
     let strict = dnn("a.rgb", "yolov5", json!({ "threshold": 0.95 }));
     let picky = dnn("b.rgb", "yolov5", json!({ "only": ["cat"] }));
-    let analyser = Analyser::start_with(folder.path(), &[&strict, &picky]);
+    let analyser = Analyser::start_with(folder.path(), &[], &[&strict, &picky]);
     cameras.iter().for_each(Camera::wait_for_reader);
     for camera in &cameras {
         camera.publish(&cells(&[5]), &[], None);
@@ -138,7 +139,7 @@ fn models_that_nobody_understands_are_refused_before_the_first_frame() {
         (json!({ "kind": "dnn", "model": model("ssd"), "labels": "/no/labels.txt" }), "/no/labels.txt"),
     ] {
         let attach = json!({ "channel": "lobby.rgb", "detector": detector });
-        let mut analyser = Analyser::start_with(folder.path(), &[&attach]);
+        let mut analyser = Analyser::start_with(folder.path(), &[], &[&attach]);
         assert!(!analyser.end().success());
         analyser.says(explanation);
     }
@@ -150,7 +151,7 @@ fn pictures_too_small_for_people_are_left_out_with_the_reason() {
     let caps = "video/x-raw, format=(string)GRAY8, width=(int)32, height=(int)32";
     let camera = Camera::open_with(folder.path(), "lobby.grey", caps);
     let attach = json!({ "channel": "lobby.grey", "detector": "people" });
-    let mut analyser = Analyser::start_with(folder.path(), &[&attach]);
+    let mut analyser = Analyser::start_with(folder.path(), &[], &[&attach]);
     camera.wait_for_reader();
     camera.publish(&[9; 32 * 32], &[], None);
     analyser.says("too small to find people");

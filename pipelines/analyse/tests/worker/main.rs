@@ -6,6 +6,7 @@ mod chain;
 mod commands;
 mod detectors;
 mod lines;
+mod objects;
 mod pipeline;
 mod refusal;
 mod relay;

@@ -137,7 +137,8 @@ impl Reader<'_> {
             Some(table) => self.analysis(table, "analysis", Some(Analysis::default()), own),
             None => Some(Analysis::default()),
         };
-        Analyser { program, default }
+        let threads = table.and_then(|table| table.integer("threads"));
+        Analyser { program, threads, default }
     }
 
     /// What a table says of analysis, on top of what holds otherwise. Another detector starts with parameters of its own.
