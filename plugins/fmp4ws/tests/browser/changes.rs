@@ -2,10 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use gst::prelude::*;
 use serde_json::{Value, json};
 
 use crate::codecs::{AAC, ENCODED, SINK, assert_right};
 use crate::page::{Page, Seen};
+use crate::pipeline::Pipeline;
 use crate::scene::{Camera, scene};
 use crate::slow_line::SlowLine;
 
@@ -168,6 +170,29 @@ fn sound_that_comes_late_and_goes_again_lets_the_picture_go_on() {
         assert_live(&page, &camera);
         assert_eq!(page.ask("return [player.stats.mode, player.stats.reconnects]"), json!([mode, 0]));
         assert_eq!(page.told("reinit"), 2, "{mode}");
+    });
+}
+
+#[test]
+fn a_file_that_is_played_again_is_shown_again() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("film.mp4");
+    let film = scene(320, 240).replace("is-live=true", "num-buffers=100");
+    Camera::start(&format!("{film} ! {ENCODED} ! mp4mux ! filesink location={}", file.display())).wait_end();
+
+    let film =
+        Pipeline::null(&format!("filesrc location={} ! qtdemux ! h264parse ! clocksync ! {SINK}", file.display()));
+    film.play();
+    let page = Page::open(film.port());
+    with_modes(|mode| {
+        page.watch(mode);
+        page.until("return player.state === 'ended'");
+        film.0.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO).expect("a file can be played again");
+        page.until("seen.length = 0; return player.state === 'playing'");
+        let seen = page.see_more(30);
+        assert!(seen.is_sorted_by(|a, b| a.clock <= b.clock), "{mode}: pictures go back: {seen:?}");
+        page.until("return player.state === 'ended'");
+        assert_eq!(page.ask("return player.stats.reconnects"), 0, "{mode}");
     });
 }
 

@@ -51,6 +51,11 @@ impl Camera {
         Camera { pipeline, newest }
     }
 
+    /// Waits for the end of a scene that has one.
+    pub fn wait_end(&self) {
+        self.pipeline.wait_eos();
+    }
+
     pub fn port(&self) -> u16 {
         self.pipeline.port()
     }
