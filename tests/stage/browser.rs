@@ -9,7 +9,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
-use super::runtime::PROGRAMS;
 use super::{Process, Runtime, SOON, eventually_or};
 
 /// A browser that ends with the test.
@@ -145,7 +144,9 @@ impl Browser {
 
     /// Writes a picture of the window into cargo's folder of programs, `page/NAME.png`, for people to look at.
     pub fn keep_picture(&self, name: &str) {
-        let folder = PROGRAMS.join("page");
+        // Tests are in the folder `deps` beside the programs.
+        let test = std::env::current_exe().expect("a test is a program");
+        let folder = test.ancestors().nth(2).expect("it is in a folder").join("page");
         std::fs::create_dir_all(&folder).expect("cargo's folder is writable");
         std::fs::write(folder.join(format!("{name}.png")), self.screenshot()).expect("cargo's folder is writable");
     }

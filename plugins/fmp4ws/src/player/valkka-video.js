@@ -59,7 +59,7 @@ const MOST_DELAY = 2.5;
 const REPORT = 2;
 /** A picture that stands still for longer than so many seconds, and so many pictures, has stalled. */
 const [STALL, STALL_FRAMES] = [1, 4];
-/** Looks at which media had come, and nothing was played of it, after which the browser counts as stuck: 6 s. */
+/** Looks at which pictures had come, and nothing was played, after which the browser counts as stuck: 6 s. */
 const STUCK = 24;
 
 /** Codecs that this browser plays. */
@@ -96,8 +96,10 @@ export class ValkkaVideo extends HTMLElement {
   #ticker = null;
   #ticked = 0;
   #reported = 0;
-  /** {fragments, played} at the last look, and how often nothing was played since. */
-  #looked = { fragments: 0, played: 0, stuck: 0 };
+  /** Fragments of the main track. */
+  #came = 0;
+  /** {came, played} at the last look, and how often nothing was played since. */
+  #looked = { came: 0, played: 0, stuck: 0 };
   #counters = { bytes: 0, fragments: 0, droppedByServer: 0, reconnects: 0, frames: 0 };
 
   constructor() {
@@ -374,6 +376,7 @@ export class ValkkaVideo extends HTMLElement {
     const samples = readFragment(data, this.#stream.tracks);
     const main = samples.filter(({ track }) => track === this.#stream.main);
     if (main.length > 0) {
+      this.#came++;
       if (this.#clock.follow(main)) this.#pace.restart();
       this.#frameDuration = main[0].duration || this.#frameDuration;
     }
@@ -432,14 +435,11 @@ export class ValkkaVideo extends HTMLElement {
 
   /** Browsers can stop without a word, for instance where one of two tracks ends: then another connection helps. */
   #unstick() {
-    const { fragments } = this.#counters;
-    const played = this.#counters.frames + this.video.currentTime;
+    const [last, came, played] = [this.#looked, this.#came, this.#counters.frames + this.video.currentTime];
     const waits = this.#held || this.#ended || (this.#playback?.kind === "mse" && this.video.paused);
-    const come = !waits && fragments > this.#looked.fragments;
-    this.#looked = { fragments, played, stuck: played === this.#looked.played ? this.#looked.stuck + Number(come) : 0 };
-    if (this.#looked.stuck < STUCK) return;
-    this.#looked.stuck = 0;
-    this.#connection?.again("nothing is played of what comes");
+    const stuck = played !== last.played ? 0 : last.stuck + Number(!waits && came > last.came);
+    this.#looked = { came, played, stuck: stuck % STUCK };
+    if (stuck === STUCK) this.#connection?.again("nothing is played of what comes");
   }
 
   /** Whether anybody looks or listens has changed: for whom nobody does, nothing needs to be sent. */

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A certificate for localhost with its key, in files.
-struct Identity {
+pub struct Identity {
     certificate: PathBuf,
     key: PathBuf,
     der: CertificateDer<'static>,
@@ -26,7 +26,7 @@ struct Identity {
 }
 
 impl Identity {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
         let folder = tempfile::tempdir().expect("there is room");
         let file = |name: &str, text: String| {
@@ -40,7 +40,7 @@ impl Identity {
     }
 
     /// A client that trusts this certificate and no other.
-    async fn connect(&self, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn connect(&self, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a certificate");
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -52,6 +52,11 @@ impl Identity {
         let name: ServerName<'static> = "localhost".try_into().expect("a name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
+
+    /// A sink that shows it.
+    pub fn sink(&self) -> String {
+        sink(&self.certificate, &self.key, "port=0")
+    }
 }
 
 fn sink(certificate: &Path, key: &Path, rest: &str) -> String {
@@ -61,8 +66,7 @@ fn sink(certificate: &Path, key: &Path, rest: &str) -> String {
 #[tokio::test]
 async fn with_a_certificate_everything_is_encrypted() {
     let identity = Identity::new();
-    let element = sink(&identity.certificate, &identity.key, "port=0");
-    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {element}"));
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {}", identity.sink()));
     pipeline.play();
     let port = pipeline.port();
     let stream = identity.connect(port).await.expect("the certificate is right");
@@ -94,8 +98,7 @@ async fn with_a_certificate_everything_is_encrypted() {
 #[tokio::test]
 async fn a_renewed_certificate_counts_at_once_and_a_broken_one_does_not() {
     let (identity, renewed) = (Identity::new(), Identity::new());
-    let element = sink(&identity.certificate, &identity.key, "port=0");
-    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {element}"));
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {}", identity.sink()));
     pipeline.play();
     let port = pipeline.port();
     let stream = identity.connect(port).await.expect("the certificate is right");

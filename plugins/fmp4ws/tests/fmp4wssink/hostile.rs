@@ -1,5 +1,6 @@
 //! Clients that are slow, silent, loud or wrong cost their own connection, and the others see nothing of it.
 
+use crate::access::Identity;
 use crate::http::{UPGRADE, connect, get, status, streams, upgrade_status};
 use crate::pipeline::{CAMERA, DEADLINE, Pipeline};
 use crate::slow::HEAVY;
@@ -75,6 +76,26 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
     });
     closed.await.expect("both are closed");
     assert!(trickler.join().expect("it ran") < DEADLINE);
+    assert!(!viewer.media().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_does_not_end_is_not_waited_for() {
+    let identity = Identity::new();
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! {}", identity.sink()));
+    pipeline.play();
+    let port = pipeline.port();
+    let mut silent = connect(port);
+    // The head of a handshake's record, that announces more than comes.
+    let mut half = connect(port);
+    half.write_all(&[0x16, 3, 1, 0x02, 0, 1, 0, 1]).expect("the sink reads");
+    let mut garbage = connect(port);
+    garbage.write_all(&[0xff; 2000]).expect("the sink reads");
+    let mut viewer = Viewer::upgrade(Box::new(identity.connect(port).await.expect("it is trusted")), "/api/ws").await;
+    viewer.say(serde_json::json!({"type": "mse", "value": ""})).await;
+    viewer.record(5).await;
+    let closed = tokio::task::spawn_blocking(move || [&mut silent, &mut half, &mut garbage].map(wait_closed));
+    closed.await.expect("all are closed");
     assert!(!viewer.media().await.is_empty());
 }
 
