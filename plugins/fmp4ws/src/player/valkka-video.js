@@ -435,7 +435,8 @@ export class ValkkaVideo extends HTMLElement {
 
   /** Browsers can stop without a word, for instance where one of two tracks ends: then another connection helps. */
   #unstick() {
-    const [last, came, played] = [this.#looked, this.#came, this.#counters.frames + this.video.currentTime];
+    // Not pictures: one may be shown again and again.
+    const [last, came, played] = [this.#looked, this.#came, this.#shown.mediaTime + this.video.currentTime];
     const waits = this.#held || this.#ended || (this.#playback?.kind === "mse" && this.video.paused);
     const stuck = played !== last.played ? 0 : last.stuck + Number(!waits && came > last.came);
     this.#looked = { came, played, stuck: stuck % STUCK };
