@@ -88,7 +88,7 @@ fn carry_out<T: Send + 'static>(
 }
 
 fn not_now(error: anyhow::Error) -> Refusal {
-    Refusal::NotNow(format!("{error:#}"))
+    Refusal::NotNow(crate::told(&error))
 }
 
 impl Control for Desk {

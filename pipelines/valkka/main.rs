@@ -42,10 +42,19 @@ fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("valkka: {}", mask::mask(&format!("{error:#}")));
+            eprintln!("valkka: {}", mask::mask(&told(&error)));
             verbs::exit_code(&error).into()
         }
     }
+}
+
+/// An error with its causes, each once: some errors tell their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
 }
 
 fn dispatch(Cli { command, verbose, run }: Cli) -> Result<()> {

@@ -21,7 +21,9 @@ use crate::{
     cli,
     config::{self, Config, ConfigError},
     pipeline::description::Unusable,
+    plan::PlanError,
     requirements::Missing,
+    template::TemplateError,
 };
 
 /// How a verb ended, for scripts; `valkka --help` lists them.
@@ -82,7 +84,9 @@ pub async fn doctor(path: Option<PathBuf>) -> Result<()> {
 /// What an error means to a script.
 pub fn exit_code(error: &anyhow::Error) -> Code {
     let refused = error.downcast_ref::<Refused>().map(|refused| refused.status);
-    if error.is::<CameraError>() || error.is::<ConfigError>() || error.is::<Usage>() {
+    // What a configuration means, and cannot mean.
+    let unplanned = error.is::<PlanError>() || error.is::<TemplateError>();
+    if unplanned || error.is::<CameraError>() || error.is::<ConfigError>() || error.is::<Usage>() {
         Code::WrongUsage
     } else if error.is::<NoOrchestrator>() {
         Code::NoOrchestrator
