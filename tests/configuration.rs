@@ -1,8 +1,12 @@
 //! `valkka.toml` and the verbs that have to do with it: what is checked, what is written, what a change touches.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
@@ -72,6 +76,12 @@ fn a_file_with_mistakes_starts_nothing_and_tells_all_of_them() {
     }
     assert_eq!(runtime.files(), Vec::<String>::new());
     assert_eq!(verb(&runtime, &["run"]).0, 2, "there is no valkka.toml");
+    let (_, said) = verb(&runtime, &["check", "nowhere.toml"]);
+    assert_eq!(said, "valkka: nowhere.toml: No such file or directory (os error 2)\n");
+    // Right by itself, but not what the template can take.
+    fs::write(runtime.path("quote.toml"), "[pipelines.a]\ntemplate = \"relay\"\n").expect("it is writable");
+    let (code, said) = verb(&runtime, &["check", "quote.toml"]);
+    assert!(code == 2 && said.contains("there is no value for {camera}"), "{code} {said}");
 }
 
 #[test]
@@ -144,9 +154,42 @@ fn a_reload_touches_only_what_has_changed() {
 
     // As a service manager asks for it.
     fs::write(&file, "").expect("the test's folder is writable");
-    valkka.process.signal(nix::sys::signal::Signal::SIGHUP);
+    valkka.process.signal(Signal::SIGHUP);
     let empty = || valkka.status()["processes"].as_array().is_some_and(Vec::is_empty).then_some(());
     eventually("all cameras are gone", LIVE, empty);
+}
+
+#[test]
+fn a_change_comes_to_its_end_when_whoever_asked_for_it_does_not_wait() {
+    let runtime = Runtime::new();
+    let file = runtime.path("valkka.toml");
+    fs::write(&file, CAMERAS).expect("the test's folder is writable");
+    let valkka = Orchestrator::start(&runtime, &["run"]);
+    valkka.live(LIVE);
+    // Its capture takes a moment to stop: stopped, it heeds nothing but SIGKILL.
+    let capture = i32::try_from(pid(&valkka, "changes.capture")).expect("a pid fits");
+    signal::kill(Pid::from_raw(capture), Signal::SIGSTOP).expect("it runs");
+    let mut impatient = TcpStream::connect(valkka.host()).expect("the port is open");
+    let request = format!("DELETE /api/cameras/changes HTTP/1.1\r\nHost: {}\r\n\r\n", valkka.host());
+    impatient.write_all(request.as_bytes()).expect("a request is short");
+    let stopping = || (valkka.process("changes.capture")["state"] == "stopping").then_some(());
+    eventually("it is about to stop", SOON, stopping);
+    drop(impatient);
+    let names = || {
+        let status = valkka.status();
+        let of = |key: &str| {
+            let all = status[key].as_array().expect("a list").iter();
+            all.map(|one| one["name"].as_str().unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        };
+        format!("{}: {}", of("cameras"), of("processes"))
+    };
+    let gone = || (names() == "stays: stays.capture stays.web").then_some(());
+    eventually("it is removed", LIVE, gone);
+    let written = || (!fs::read_to_string(&file).expect("it is there").contains("cameras.changes")).then_some(());
+    eventually("it is removed from the file", SOON, written);
+    let small = ["--value", "test-width=64", "--value", "test-height=48", "--no-wait"];
+    let (code, said) = verb(&runtime, &[&["camera", "add", "changes=test:snow"], &small[..]].concat());
+    assert_eq!(code, 0, "{said}");
 }
 
 #[test]
@@ -206,7 +249,7 @@ fn forty_cameras_come_and_go_and_leave_nothing() {
     // Connections of the test itself may be closing still.
     let closed = || (descriptors() <= before + 2).then_some(());
     eventually("descriptors are given back", SOON, closed);
-    valkka.process.signal(nix::sys::signal::Signal::SIGTERM);
+    valkka.process.signal(Signal::SIGTERM);
     assert!(valkka.process.wait(SOON).success());
     assert!(!valkka.channels.exists());
 }

@@ -37,16 +37,21 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// A file as an earlier recorder has left it.
+fn recorded(folder: &Path, name: &str, ago: Duration) -> PathBuf {
+    let path = folder.join(name);
+    let file = fs::File::create(&path).expect("the test's folder is writable");
+    file.set_modified(SystemTime::now() - ago).expect("it is ours");
+    path
+}
+
 #[test]
 fn a_camera_is_recorded_while_it_runs_and_old_files_go() {
     let runtime = Runtime::new();
     let folder = runtime.path("recordings/a");
     fs::create_dir_all(&folder).expect("the test's folder is writable");
-    let week = Duration::from_secs(7 * 86_400 + 60);
-    let old = folder.join("a-long-ago-00000.mkv");
-    fs::write(&old, "old").expect("the test's folder is writable");
-    let file = fs::File::options().write(true).open(&old).expect("it is there");
-    file.set_modified(SystemTime::now() - week).expect("it is ours");
+    let old = recorded(&folder, "a-long-ago-00000.mkv", Duration::from_secs(7 * 86_400 + 60));
+    let young = recorded(&folder, "a-yesterday-00000.mkv", Duration::from_secs(86_400));
     let text = "[analysis]\nenabled = false\n[recording]\nsegment = \"2s\"\n[restream]\nlisten = \"127.0.0.1:0\"\n\
                 [cameras.a]\nuri = \"test:ball\"\nrecord = true\n\
                 values = { test-width = 64, test-height = 48, test-fps = 10 }\n";
@@ -56,8 +61,9 @@ fn a_camera_is_recorded_while_it_runs_and_old_files_go() {
     valkka.live(LIVE);
     eventually("three files are there, and the old one is gone", LIVE, || {
         let files = files(&folder);
-        (files.len() >= 3 && !files.contains(&old)).then_some(())
+        (files.len() >= 4 && files.contains(&young) && !files.contains(&old)).then_some(())
     });
+    fs::remove_file(&young).expect("it is ours");
     // Those that are not written to any more.
     let complete = files(&folder).into_iter().rev().skip(1);
     let recorded: Vec<_> = complete.flat_map(|file| probe(&runtime, &file)).collect();

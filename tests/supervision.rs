@@ -276,6 +276,26 @@ fn a_secret_reaches_its_pipeline_and_nobody_else() {
 }
 
 #[test]
+fn plain_gst_launch_runs_cameras_that_are_seen_and_restarted() {
+    let runtime = Runtime::new();
+    let config = runtime.path("valkka.toml");
+    let text = "[processes]\nrunner = \"gst-launch\"\n[analysis]\nenabled = false\n[cameras.a]\nuri = \"test:ball\"\n\
+                values = { test-width = 64, test-height = 48, test-fps = 10 }\n";
+    fs::write(&config, text).unwrap();
+    let mut valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    // It counts nothing: that frames flow is known from those who watch.
+    Viewer::connect(&valkka, "a").fragments(10);
+    valkka.live(LIVE);
+    let capture = pid_other_than(&valkka, "a.capture", None);
+    signal::kill(capture, Signal::SIGKILL).expect("it runs");
+    pid_other_than(&valkka, "a.capture", Some(capture));
+    Viewer::connect(&valkka, "a").fragments(10);
+    valkka.process.signal(Signal::SIGINT);
+    assert!(valkka.process.wait(LIVE).success(), "{}", valkka.process.errors());
+    assert_eq!(children(&valkka.channels), BTreeSet::new());
+}
+
+#[test]
 fn the_log_is_json_for_those_who_want_it() {
     let runtime = Runtime::new();
     let config = runtime.path("valkka.toml");

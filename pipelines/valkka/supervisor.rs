@@ -38,6 +38,7 @@ pub struct Reach(Arc<Mutex<BTreeMap<String, Ends>>>);
 #[derive(Clone, Debug)]
 struct Ends {
     orders: mpsc::Sender<Order>,
+    takes_commands: bool,
     frontend: watch::Receiver<Option<Frontend>>,
 }
 
@@ -83,10 +84,10 @@ impl Reach {
         Ok(answer)
     }
 
-    /// Waits until a process can be called.
+    /// Waits until a process can be called; not for one that never can.
     pub async fn answers(&self, name: &str) -> bool {
         let Some(mut ends) = self.ends(name) else { return false };
-        ends.frontend.wait_for(Option::is_some).await.is_ok()
+        !ends.takes_commands || ends.frontend.wait_for(Option::is_some).await.is_ok()
     }
 
     fn order(&self, name: &str, order: Order) -> bool {
@@ -130,7 +131,7 @@ impl Supervisor {
     pub fn start(&mut self, spec: Spec) {
         let (orders, received) = mpsc::channel(4);
         let (frontend, reached) = watch::channel(None);
-        let (name, kind) = (spec.name.clone(), spec.kind);
+        let (name, kind, takes_commands) = (spec.name.clone(), spec.kind, spec.takes_commands());
         self.board.add_process(&spec);
         let keeper = Keeper {
             spec,
@@ -141,7 +142,7 @@ impl Supervisor {
             frontend,
             hurry: self.hurry.subscribe(),
         };
-        self.reach.lock().insert(name.clone(), Ends { orders: orders.clone(), frontend: reached });
+        self.reach.lock().insert(name.clone(), Ends { orders: orders.clone(), takes_commands, frontend: reached });
         self.kept.insert(name, Kept { kind, orders, task: tokio::spawn(keeper.keep()) });
     }
 

@@ -153,14 +153,20 @@ impl Keeper {
     }
 
     async fn pause(&mut self, pause: Duration) -> Next {
-        tokio::select! {
-            () = sleep(pause) => Next::Start,
-            order = self.orders.recv() => match order {
-                Some(Order::Restart(_) | Order::Wake) => Next::Start,
-                Some(Order::Rest) => self.rest().await,
-                Some(Order::Stop(afterwards)) => Next::Stop(afterwards),
-                None => Next::Stop(Afterwards::Nothing),
-            },
+        let over = sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return Next::Start,
+                order = self.orders.recv() => match order {
+                    Some(Order::Restart(_)) => return Next::Start,
+                    // It does not rest. Viewers who come again and again make no pause shorter.
+                    Some(Order::Wake) => {}
+                    Some(Order::Rest) => return self.rest().await,
+                    Some(Order::Stop(afterwards)) => return Next::Stop(afterwards),
+                    None => return Next::Stop(Afterwards::Nothing),
+                },
+            }
         }
     }
 

@@ -113,8 +113,8 @@ impl Spec {
 
     /// Whether others read channels that it writes.
     pub fn publishes(&self) -> bool {
-        let described = self.setup.description.iter().flatten().any(|word| word == "valkkashmsink");
-        described || self.kind == Kind::Capture
+        let mut words = self.setup.description.iter().flatten().chain(&self.args);
+        self.kind == Kind::Capture || words.any(|word| word == "valkkashmsink")
     }
 
     /// Whether it answers pings for sure. Workers may, or may be any program.
