@@ -10,6 +10,7 @@ mod encoded;
 mod hold;
 mod hostile;
 mod layouts;
+mod motion_gate;
 mod refusals;
 mod stream;
 mod timing;
