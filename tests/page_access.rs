@@ -230,3 +230,21 @@ fn colours_are_those_of_the_system_or_those_that_were_chosen() {
     prefer("light", "reduce");
     assert_eq!(browser.ask(breathing), Value::from("none"));
 }
+
+#[test]
+fn a_camera_that_is_lost_is_started_again_by_hand() {
+    let runtime = Runtime::new();
+    // Nobody listens on the port of the discard service.
+    let valkka = Orchestrator::start(&runtime, &["run", "gone=rtsp://127.0.0.1:9/"]);
+    let browser = Browser::start(&runtime);
+    browser.open(&format!("{}#camera=gone", valkka.address));
+    let shown = "return document.querySelector('.camera-details .again')?.checkVisibility()";
+    browser.ask_until(shown, LIVE);
+    let reason = browser.ask("return document.querySelector('.offline span').textContent");
+    assert!(reason.as_str().is_some_and(|reason| !reason.is_empty()), "it says why");
+    browser.keep_picture("lost-1280x900-light");
+    browser.ask("document.querySelector('.camera-details .again').click()");
+    let ordered = "return performance.getEntriesByType('resource')
+        .find(({ name }) => name.endsWith('/api/processes/gone.capture/restart'))?.responseStatus";
+    assert_eq!(browser.ask_until(ordered, SOON), 202);
+}

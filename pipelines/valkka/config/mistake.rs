@@ -50,9 +50,13 @@ impl Mistakes {
         format!("{count} mistake{}:", if count == 1 { "" } else { "s" })
     }
 
-    /// In one line each, for an answer that has no room for pictures.
+    /// In one line each, for whoever has given one camera's table and sees no file: without places in one.
     pub fn brief(&self) -> String {
-        let brief = |report: &Report| format!("{}; {}", report.headline(), report.mistake.allowed);
+        let brief = |Report { mistake: Mistake { key, what, allowed, .. }, .. }: &Report| {
+            // `cameras.lobby.uri` is the table's `uri`.
+            let key = key.splitn(3, '.').nth(2).map(|key| format!(" ({key})")).unwrap_or_default();
+            format!("{what}{key}; {allowed}")
+        };
         mask(&self.reports.iter().map(brief).collect::<Vec<_>>().join("\n"))
     }
 }

@@ -234,7 +234,9 @@ fn a_camera_of_the_api_is_checked_like_one_of_the_file() {
     assert_eq!((camera.name.as_str(), camera.latency_ms), ("b", 100));
     assert_eq!(camera.analysis.unwrap().fps, 3);
     let wrong = config.camera_of_json(&serde_json::json!({ "name": "b", "uri": "rtsp://cam/1", "codec": "h266" }));
-    assert!(wrong.clone().unwrap_err().contains("allowed: \"h264\" or \"h265\""), "{wrong:?}");
+    assert_eq!(wrong.unwrap_err(), "\"h266\" is not known here (codec); allowed: \"h264\" or \"h265\"");
+    let nowhere = config.camera_of_json(&serde_json::json!({ "name": "b", "uri": "nowhere.mp4" })).unwrap_err();
+    assert!(nowhere.starts_with("nowhere.mp4: no such file (uri); allowed: rtsp://"), "{nowhere}");
     // Whoever talks to the API gets no file and no variable of the orchestrator's.
     let spy = config.camera_of_json(&serde_json::json!({ "name": "b", "uri": "rtsp://cam/${file:/etc/hostname}" }));
     assert!(spy.is_err(), "{spy:?}");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::Reader;
 use crate::{
-    camera::{self, Camera, Codec, Source, Transport},
+    camera::{self, Camera, CameraError, Codec, Source, Transport},
     config::{
         Config,
         check::{Entries, Value},
@@ -65,7 +65,14 @@ impl Reader<'_> {
                 Ok(source) => source,
                 Err(error) => {
                     let allowed = "allowed: rtsp://..., rtsps://..., a video file, /dev/videoN or test:PATTERN";
-                    self.wrong(span, &format!("{path}.uri"), error.to_string(), allowed);
+                    // What is allowed is told once.
+                    let what = match error {
+                        CameraError::NoFile(file) if file.is_empty() => "the address is empty".to_owned(),
+                        CameraError::NoFile(file) => format!("{file}: no such file"),
+                        CameraError::Scheme(uri) => format!("{uri}: no such kind of camera"),
+                        error => error.to_string(),
+                    };
+                    self.wrong(span, &format!("{path}.uri"), what, allowed);
                     return None;
                 }
             },

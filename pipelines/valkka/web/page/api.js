@@ -70,6 +70,7 @@ export function askForToken(wrong = "") {
       form.elements.token.select();
     }
   };
+  document.querySelector(".summary").textContent = "waiting for the token";
   // There is nothing behind it to go back to.
   dialog.oncancel = (event) => event.preventDefault();
   dialog.showModal();

@@ -27,6 +27,7 @@ export class Single {
       new Chart(figure("drops"), "drops", "Dropped frames", String),
     ];
     panel.querySelector(".remove").addEventListener("click", () => this.#remove());
+    panel.querySelector(".again").addEventListener("click", () => this.#again());
     panel.querySelector(".edit-zones").addEventListener("click", () => this.#edit());
     addEventListener("hashchange", () => this.follow());
     addEventListener("keydown", (event) => this.#key(event));
@@ -84,6 +85,8 @@ export class Single {
     // Without a picture nobody knows where in it a corner is.
     edit.disabled = this.#editor !== null || !(this.#tile.size.width > 0);
     edit.title = this.#tile.size.width > 0 ? "" : "Zones are drawn into the picture, and there is none yet";
+    // What was given up, or waits for its turn.
+    this.#panel.querySelector(".again").hidden = !["lost", "stopped", "stalled"].includes(camera.state);
     for (const chart of this.#charts) chart.draw(this.#tile.history.samples);
   }
 
@@ -97,6 +100,10 @@ export class Single {
       say(term, name);
       say(description, value);
     });
+  }
+
+  #again() {
+    send("POST", path`/api/processes/${`${this.#tile.name}.capture`}/restart`).catch((error) => this.#notify(error.message));
   }
 
   async #remove() {

@@ -12,8 +12,8 @@ import { duration, icon, make, say } from "/dom.js";
 const CARDS = 80;
 /** Seconds after which something that no answer speaks of any more has gone, even if nobody has said so. */
 const GONE = 10;
-/** Seconds for which pictures may still come to the screen that were taken before the end. */
-const ECHO = 5;
+/** Seconds for which pictures may still come to the screen that were taken before the end: browsers may be far behind. */
+const ECHO = 20;
 /** Seconds between pictures that are asked for: each costs the server a process. */
 const STILLS = 4;
 
