@@ -176,7 +176,7 @@ impl Muxer {
     pub fn set_sound(&mut self, stream: Audio) {
         if self.sound.stream.as_ref() != Some(&stream) {
             self.sound.waiting.clear();
-            (self.sound.heard, self.sound.joined) = (None, false);
+            (self.sound.heard, self.sound.joined, self.sound.silence) = (None, false, None);
             self.sound.stream = Some(stream);
         }
     }
