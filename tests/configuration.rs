@@ -134,7 +134,8 @@ fn a_reload_touches_only_what_has_changed() {
     fs::write(&file, CAMERAS).expect("the test's folder is writable");
     let valkka = Orchestrator::start(&runtime, &["run"]);
     valkka.live(LIVE);
-    let _awake = ["stays", "changes"].map(|camera| Viewer::connect(&valkka, camera));
+    let mut awake = ["stays", "changes"].map(|camera| Viewer::connect(&valkka, camera));
+    awake.iter_mut().for_each(|viewer| viewer.fragments(1));
     let before = (pid(&valkka, "stays.capture"), pid(&valkka, "stays.web"), pid(&valkka, "changes.web"));
     let capture = pid(&valkka, "changes.capture");
 

@@ -185,7 +185,8 @@ fn what_is_killed_comes_back_and_an_interrupt_leaves_nothing_behind() {
     let mut valkka = Orchestrator::start(&runtime, &["demo", "--cameras", "2"]);
     valkka.live(LIVE);
     for name in ["lobby.capture", "lobby.web", "analyse"] {
-        let _awake = Viewer::connect(&valkka, "lobby");
+        let mut awake = Viewer::connect(&valkka, "lobby");
+        awake.fragments(1);
         let victim = valkka.process(name);
         let pid = victim["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
         signal::kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
@@ -198,7 +199,8 @@ fn what_is_killed_comes_back_and_an_interrupt_leaves_nothing_behind() {
         valkka.events("detections").next("detections");
     }
 
-    let _awake = ["lobby", "gate"].map(|camera| Viewer::connect(&valkka, camera));
+    let mut awake = ["lobby", "gate"].map(|camera| Viewer::connect(&valkka, camera));
+    awake.iter_mut().for_each(|viewer| viewer.fragments(1));
     let status = valkka.status();
     let processes = status["processes"].as_array().expect("a status has processes");
     let pids: Vec<_> = processes.iter().filter_map(|process| process["pid"].as_i64()).collect();
