@@ -138,7 +138,8 @@ fn a_second_interrupt_does_not_wait_for_a_process_that_hangs() {
     let runtime = Runtime::new();
     let mut valkka = Orchestrator::start(&runtime, &["-v", "demo", "--cameras", "1"]);
     valkka.live(LIVE);
-    let _awake = Viewer::connect(&valkka, "lobby");
+    let mut awake = Viewer::connect(&valkka, "lobby");
+    awake.fragments(1);
     let (web, _) = pid_and_restarts(&valkka, "lobby.web");
     let mut events = valkka.events("status");
     signal::kill(web, Signal::SIGSTOP).expect("it runs");

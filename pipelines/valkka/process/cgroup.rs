@@ -50,6 +50,15 @@ pub struct Place {
     pub version: Version,
 }
 
+impl Place {
+    /// Whether others are in that group as well. Of version 2 nothing can be made below it then.
+    pub fn is_shared(&self) -> bool {
+        let own = std::process::id().to_string();
+        let others = || words(&self.folder.join(PROCESSES)).iter().any(|pid| *pid != own);
+        self.version == Version::Two && self.folder.join("cgroup.type").exists() && others()
+    }
+}
+
 /// Why no group can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {

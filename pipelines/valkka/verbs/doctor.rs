@@ -196,15 +196,19 @@ fn kernel() -> Finding {
 /// Without a control group of our own, memory is looked at every few seconds only.
 fn memory_limits() -> Finding {
     let what = "memory limits by the kernel";
+    let without = |why: String| {
+        let advice = format!(
+            "{why}: what is run from here has its limits ([limits.KIND] memory) looked after every few seconds\n\
+             In the unit of a service: Delegate=yes. By hand: systemd-run --user --scope -p Delegate=yes valkka run"
+        );
+        Finding::trouble(what, advice, false)
+    };
     match cgroup::find() {
-        Ok(place) => Finding::fine(format!("{what}, below {}", place.folder.display())),
-        Err(error) => {
-            let advice = format!(
-                "{error}: limits ([limits.KIND] memory) are looked after every few seconds\n\
-                 In the unit of a service: Delegate=yes. By hand: systemd-run --user --scope -p Delegate=yes valkka run"
-            );
-            Finding::trouble(what, advice, false)
+        Ok(place) if place.is_shared() => {
+            without(format!("others are in the control group {}, too", place.folder.display()))
         }
+        Ok(place) => Finding::fine(format!("{what}, below {}", place.folder.display())),
+        Err(error) => without(error.to_string()),
     }
 }
 
