@@ -28,7 +28,7 @@ fn meson_installs_what_gstreamer_and_users_look_for() {
     let plugin = find(&stage, "libgstvalkkashm.so").expect("the transport's plug-in is installed");
     let plugins = plugin.parent().expect("a file is in a folder");
     assert!(plugins.ends_with("gstreamer-1.0"), "{}", plugins.display());
-    for element in ["valkkashmsink", "valkkashmsrc", "fmp4wssink"] {
+    for element in ["valkkashmsink", "valkkashmsrc", "valkkamotiongate", "fmp4wssink"] {
         let mut inspect = runtime.command("gst-inspect-1.0");
         inspect.env("GST_PLUGIN_PATH", plugins).env("GST_REGISTRY", runtime.path("registry.bin")).arg(element);
         let told = run(&mut inspect);
