@@ -82,7 +82,10 @@ fn groups_of_an_orchestrator_that_was_killed_are_removed_by_the_next() {
     killed.process.signal(Signal::SIGKILL);
     killed.process.wait(SOON);
     assert!(!groups(&place, &killed).is_empty(), "nobody was there to remove them");
-    let next = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    let mut next = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
     eventually("they are removed", LIVE, || groups(&place, &killed).is_empty().then_some(()));
     eventually("there are others", SOON, || (!groups(&place, &next).is_empty()).then_some(()));
+    // This test leaves none either.
+    next.process.signal(Signal::SIGINT);
+    assert!(next.process.wait(LIVE).success(), "{}", next.process.errors());
 }

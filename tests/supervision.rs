@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::http::ask;
-use crate::stage::kernel::{anonymous_memory, named_memory};
+use crate::stage::kernel::{anonymous_memory, named_memory, private_memory};
 use crate::stage::orchestrator::Orchestrator;
 use crate::stage::runtime::PLUGINS;
 use crate::stage::{Process, Runtime, SOON, Viewer, eventually, eventually_or};
@@ -142,7 +142,7 @@ fn cameras_that_are_killed_again_and_again_leave_no_memory_and_no_descriptors() 
     // The first fills what is kept of the past: allocators, logs.
     kill();
     valkka.live(LIVE);
-    let (descriptors, memory) = (valkka.process.descriptors(), valkka.process.memory_bytes());
+    let (descriptors, memory) = (valkka.process.descriptors(), private_memory(valkka.process.pid()));
     let (named, held) = (named_memory(), anonymous_memory(reader.pid()));
     assert!(held > 0, "the reader has memory of the channel");
     for _ in 0..5 {
@@ -154,7 +154,7 @@ fn cameras_that_are_killed_again_and_again_leave_no_memory_and_no_descriptors() 
     let freed = || (anonymous_memory(reader.pid()) <= held).then_some(());
     eventually_or(SOON, freed, || format!("{} pieces of memory, {held} before", anonymous_memory(reader.pid())));
     assert_eq!(anonymous_memory(valkka.process.pid()), 0, "the orchestrator touches no frames");
-    let grown = valkka.process.memory_bytes().saturating_sub(memory);
+    let grown = private_memory(valkka.process.pid()).saturating_sub(memory);
     assert!(grown < 4 << 20, "the orchestrator has grown by {grown} bytes");
     let ours: Vec<_> = named_memory().difference(&named).filter(|name| name.contains("valkka")).cloned().collect();
     assert!(ours.is_empty() && reader.is_running(), "{ours:?}");

@@ -19,3 +19,10 @@ pub fn anonymous_memory(pid: Pid) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     open + maps.lines().filter(|line| line.contains("/memfd:")).count()
 }
+
+/// What a process has written for itself, in bytes. Not its share of what it has with others: that grows when others end.
+pub fn private_memory(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
