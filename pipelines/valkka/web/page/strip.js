@@ -10,6 +10,8 @@ import { path, send } from "/api.js";
 import { duration, icon, make, say } from "/dom.js";
 
 const CARDS = 80;
+/** Seconds for which something must be seen to be worth a card. */
+const WORTH = 1;
 /** Seconds after which something that no answer speaks of any more has gone, even if nobody has said so. */
 const GONE = 10;
 /** Seconds for which pictures may still come to the screen that were taken before the end: browsers may be far behind. */
@@ -23,7 +25,7 @@ export class Strip {
   #cameraFilter;
   #labelFilter;
   #empty;
-  /** By camera and number: {id, card, size of its picture, when it was heard of, when it ended}. */
+  /** By camera and number: {after, card, size of its picture, since when it is heard of, when last, when it ended}. */
   #there = new Map();
   #asked = 0;
 
@@ -55,8 +57,8 @@ export class Strip {
     const { objects } = await send("GET", "/api/objects");
     for (const life of objects.slice(0, CARDS).reverse()) {
       if (this.#cardOf(life.after.id)) continue;
-      if (life.type === "end") this.#end({ card: this.#addCard(life.after), ended: null }, lasted(life.after));
-      else this.told(life, true);
+      if (life.type !== "end") this.told(life, true);
+      else if (lasted(life.after) >= WORTH) this.#end({ card: this.#addCard(life.after), ended: null }, lasted(life.after));
     }
   }
 
@@ -65,25 +67,32 @@ export class Strip {
     const key = `${after.camera}/${after.object}`;
     let seen = this.#there.get(key);
     // The same number after a restart of the analyser is somebody else.
-    if (seen !== undefined && seen.id !== after.id) this.#end(seen);
-    if (seen?.id !== after.id) {
+    if (seen !== undefined && seen.after.id !== after.id) this.#end(seen);
+    if (seen?.after.id !== after.id) {
       // Whose beginning was not heard need not be shown at the end.
       if (type === "end") return;
-      seen = { id: after.id, card: this.#addCard(after), size: 0, heard: 0, ended: null };
+      seen = { after, card: null, size: 0, since: performance.now() / 1000, played, ended: null };
       this.#there.set(key, seen);
-      if (!played) this.#askForPicture(seen, after.camera);
     }
-    seen.heard = performance.now() / 1000;
-    describe(seen.card, after);
+    seen.after = after;
+    this.#stillThere(seen, lasted(after));
+    if (seen.card !== null) describe(seen.card, after);
     if (type === "end") this.#end(seen, lasted(after));
+  }
+
+  /** What flickers gets no card. */
+  #stillThere(seen, seconds) {
+    const now = (seen.heard = performance.now() / 1000);
+    if (seen.card !== null || Math.max(seconds, now - seen.since) < WORTH) return;
+    seen.card = this.#addCard(seen.after);
+    if (!seen.played) this.#askForPicture(seen, seen.after.camera);
   }
 
   /** An analyser has told of a frame: these objects are still there. */
   heard({ camera, objects }) {
-    const now = performance.now() / 1000;
     for (const { id } of objects) {
       const seen = this.#there.get(`${camera}/${id}`);
-      if (seen !== undefined) seen.heard = now;
+      if (seen !== undefined && seen.ended === null) this.#stillThere(seen, 0);
     }
   }
 
@@ -91,7 +100,7 @@ export class Strip {
   show(camera, objects, picture, size) {
     for (const object of objects) {
       const seen = this.#there.get(`${camera}/${object.id}`);
-      if (seen !== undefined) takePicture(seen, object.box, picture, size);
+      if (seen?.card) takePicture(seen, object.box, picture, size);
     }
   }
 
@@ -121,7 +130,7 @@ export class Strip {
 
   #end(seen, seconds) {
     seen.ended ??= performance.now() / 1000;
-    const now = seen.card.querySelector(".now");
+    const now = seen.card?.querySelector(".now");
     now?.classList.replace("now", "lasted");
     if (now) say(now, seconds === undefined ? "" : duration(Math.max(1, seconds)));
   }
@@ -166,9 +175,9 @@ export class Strip {
   }
 }
 
-/** Seconds for which an object was there. */
-function lasted({ start_time, end_time }) {
-  return end_time - start_time;
+/** Seconds for which an object was there, as far as that is known. */
+function lasted({ start_time, end_time, frame_time }) {
+  return (end_time ?? frame_time) - start_time;
 }
 
 function describe(card, { label, top_score, entered_zones }) {
