@@ -159,8 +159,7 @@ fn pedestrians_play_in_a_browser_with_boxes_on_them() {
     browser.ask_until("return all('valkka-video').some((player) => player.state === 'playing')", LIVE);
     let before = browser.ask("return all('valkka-video')[0].utc()").as_f64().expect("a time");
     browser.ask_until(&format!("return all('valkka-video')[0].utc() > {before} + 3"), LIVE);
-    let shown = browser.ask("return all('valkka-video')[0].stats.frames");
-    assert!(shown.as_u64().is_some_and(|frames| frames > 20), "{shown} frames were shown");
+    browser.ask_until("return all('valkka-video')[0].stats.frames > 20", LIVE);
     assert_eq!(
         browser.ask("const { width, height } = all('valkka-video')[0].stats; return [width, height]"),
         serde_json::json!([768, 576])
