@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It stands in the client between a camera and a costly analyser, and decides for little whether it is worth its while to look. What it
-//! compares is the brightness of a grid of cells ([`background`]), some ten microseconds of work for a frame; *what* moves, and where,
+//! compares is the brightness of a grid of cells (`background.rs`), some ten microseconds of work for a frame; *what* moves, and where,
 //! is the analyser's business. A change of light is no motion. The first frames pass: nobody knows yet what the background is.
 //!
 //! While it is shut, a frame now and then passes all the same (`interval`): whoever is downstream goes on learning what the scene looks like, and
