@@ -133,14 +133,27 @@ impl<T> AsFd for Crew<T> {
     }
 }
 
-impl<T> Drop for Crew<T> {
-    fn drop(&mut self) {
+impl<T> Crew<T> {
+    /// Waits for what has been begun, and takes it. Nobody works any more; what had not been begun is dropped.
+    pub fn finish(&mut self) -> Vec<T> {
+        self.close();
+        self.out = 0;
+        std::mem::take(&mut self.shared.lock().done)
+    }
+
+    fn close(&mut self) {
         self.shared.lock().closing = true;
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             // Its panic was told.
             let _ = thread.join();
         }
+    }
+}
+
+impl<T> Drop for Crew<T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -153,6 +166,19 @@ mod tests {
     fn wait(crew: &Crew<u32>) {
         let mut fds = [PollFd::new(crew.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(30_000u16)).unwrap(), 1, "something is done within 30 seconds");
+    }
+
+    #[test]
+    fn what_has_been_begun_is_taken_at_the_end() {
+        let mut crew = Crew::new("work", 1).expect("a thread can be started");
+        let (begun, wait) = std::sync::mpsc::channel();
+        crew.give(move || {
+            begun.send(()).expect("somebody waits");
+            thread::yield_now();
+            7
+        });
+        wait.recv().expect("it begins");
+        assert_eq!((crew.finish(), crew.is_idle()), (vec![7], true));
     }
 
     #[test]

@@ -175,6 +175,19 @@ impl Analyser {
 
     /// Runs until `stop` becomes readable, nobody reads the lines any more, or no channel is left.
     pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<Ended, AnalyserError> {
+        let ended = self.take_turns(stop)?;
+        if ended == Ended::Stopped {
+            // Writers have had their answers to these frames; whoever reads the lines hears of them, too.
+            let done = self.crew.finish();
+            match self.take_back(done) {
+                Ok(()) | Err(AnalyserError::Output(LinesError::Closed)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
+    }
+
+    fn take_turns(&mut self, stop: BorrowedFd<'_>) -> Result<Ended, AnalyserError> {
         self.epoll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
         let mut events = vec![EpollEvent::empty(); 64];
         loop {
