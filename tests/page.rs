@@ -156,7 +156,7 @@ const MEASURE: &str = "
             return null;
         };
         const [x1, x2, y1, y2] = [ray(-1, 0), ray(1, 0), ray(0, -1), ray(0, 1)];
-        if ([x1, x2, y1, y2].includes(null)) { window.overlaps.push([...boxes].some((v, i) => i % 4 === 3 && v > 60) ? 0 : -1); return; }
+        if ([x1, x2, y1, y2].includes(null)) { window.overlaps.push(boxes.some((v, i) => i % 4 === 3 && v > 60) ? 0 : -1); return; }
         const both = Math.max(0, Math.min(x2, square.x2) - Math.max(x1, square.x1)) * Math.max(0, Math.min(y2, square.y2) - Math.max(y1, square.y1));
         const either = (x2 - x1) * (y2 - y1) + (square.x2 - square.x1) * (square.y2 - square.y1) - both;
         window.overlaps.push(both / either);
@@ -177,7 +177,7 @@ const SLOW_ANALYSIS: &str = "
 #[track_caller]
 fn boxes_are_over_the_square(prepare: Option<&str>) {
     let runtime = Runtime::new();
-    let file = scene::square(&runtime, "square", scene::wandering);
+    let file = scene::square(&runtime, "square", scene::visiting);
     let valkka = Orchestrator::start(&runtime, &["run", &file.to_string_lossy()]);
     valkka.live(LIVE);
     let browser = Browser::start(&runtime);

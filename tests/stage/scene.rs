@@ -44,6 +44,11 @@ pub fn wandering(frame: u64) -> Option<usize> {
     Some(40 + if way < 480 { way } else { 960 - way })
 }
 
+/// It wanders there and back, and is away for longer, first of all: what is often in one place becomes the background there.
+pub fn visiting(frame: u64) -> Option<usize> {
+    (frame % 400).checked_sub(240).and_then(wandering)
+}
+
 /// It goes from left to right, and is away for as long.
 pub fn passing(frame: u64) -> Option<usize> {
     let way = (frame * 6 % 960) as usize;
