@@ -16,11 +16,13 @@ pub struct Known {
 }
 
 impl Known {
-    /// Reads the metas of a frame of `payload` bytes, unless they are known. Err: none of them can be read.
+    /// Does a frame of `payload` bytes bring the same metas as the last one?
+    pub fn are(&self, bytes: &[u8], payload: usize) -> bool {
+        self.payload == payload && self.bytes == bytes
+    }
+
+    /// Reads the metas of a frame of `payload` bytes. Err: none of them can be read.
     pub fn read(&mut self, bytes: &[u8], payload: usize) -> Result<(), WireError> {
-        if self.payload == payload && self.bytes == bytes {
-            return Ok(());
-        }
         *self = Self::default();
         self.records = wire::decode(bytes)?;
         self.layout = super::video(&self.records).and_then(|layout| Checked::new(layout, payload));

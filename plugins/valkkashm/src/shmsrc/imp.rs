@@ -13,7 +13,7 @@ use gst_base::{
     subclass::{base_src::CreateSuccess, prelude::*},
 };
 
-use super::{gate::Gate, wrapper::WrapperPool};
+use super::{gate::Gate, wrap::Blank, wrapper::WrapperPool};
 use crate::{
     errors,
     lock::lock,
@@ -89,8 +89,8 @@ pub(super) struct Stream {
     pub(super) origin: Option<Origin>,
     pub(super) clock: KnownClock,
     pub(super) metas: Known,
-    /// The buffer of the next frame, made while there was none.
-    pub(super) blank: Option<gst::Buffer>,
+    /// For the next frame, made while there was none. Like the last frame: of `metas`, and the caps.
+    pub(super) blank: Option<Blank>,
     pub(super) wrappers: WrapperPool,
 }
 
@@ -184,9 +184,29 @@ pub struct ValkkaShmSrc {
     pub(super) gate: Gate,
     pub(super) copied: AtomicU64,
     pub(super) metas_dropped: AtomicU64,
+    capless: Mutex<Option<gst::PadProbeId>>,
 }
 
 impl ValkkaShmSrc {
+    /// The base class asks downstream about memory before there are caps. Some sinks do not expect that.
+    fn drop_capless_queries(&self) {
+        let probe = self.obj().src_pad().add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+            match info.query().map(|query| query.view()) {
+                Some(gst::QueryView::Allocation(query)) if query.get().0.is_none() => gst::PadProbeReturn::Drop,
+                _ => gst::PadProbeReturn::Ok,
+            }
+        });
+        *lock(&self.capless) = probe;
+    }
+
+    /// From the first caps on they all have some. A pad that has a probe looks for more of them with each buffer.
+    fn pass_all_queries(&self) {
+        let probe = lock(&self.capless).take();
+        if let Some(probe) = probe {
+            self.obj().src_pad().remove_probe(probe);
+        }
+    }
+
     fn handles(&self) -> Option<Handles> {
         lock(&self.handles).clone()
     }
@@ -262,11 +282,6 @@ impl ObjectImpl for ValkkaShmSrc {
         let obj = self.obj();
         obj.set_live(true);
         obj.set_format(gst::Format::Time);
-        // The base class asks downstream about memory before there are caps. Some sinks do not expect that.
-        obj.src_pad().add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query().map(|q| q.view()) {
-            Some(gst::QueryView::Allocation(allocation)) if allocation.get().0.is_none() => gst::PadProbeReturn::Drop,
-            _ => gst::PadProbeReturn::Ok,
-        });
     }
 }
 
@@ -335,6 +350,7 @@ impl BaseSrcImpl for ValkkaShmSrc {
         self.copied.store(0, Relaxed);
         self.metas_dropped.store(0, Relaxed);
         self.gate.begin(reader.canceller());
+        self.drop_capless_queries();
         let timeout = Duration::from_nanos(settings.connect_timeout);
         *lock(&self.stream) = Some(Stream::new(reader, address, timeout));
         Ok(())
@@ -342,6 +358,7 @@ impl BaseSrcImpl for ValkkaShmSrc {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         self.gate.end();
+        self.pass_all_queries();
         // Frames that are still held downstream stay valid and go back from there.
         *lock(&self.stream) = None;
         *lock(&self.negotiation) = Negotiation::default();
@@ -378,7 +395,9 @@ impl BaseSrcImpl for ValkkaShmSrc {
             self.post_error_message(errors::refused_caps(&caps));
             return Err(gst::loggable_error!(CAT, "Downstream refuses {caps}"));
         }
-        src.set_caps(&caps).map_err(|error| gst::loggable_error!(CAT, "{error}"))
+        src.set_caps(&caps).map_err(|error| gst::loggable_error!(CAT, "{error}"))?;
+        self.pass_all_queries();
+        Ok(())
     }
 
     fn decide_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {

@@ -148,6 +148,7 @@ impl ValkkaShmSrc {
             negotiation.video = layout::raw_video(&caps);
             negotiation.caps = Some(caps);
         }
+        stream.blank = None;
         // Pushes the caps and asks downstream whether it looks at video metas.
         if !self.obj().negotiate() {
             return Err(gst::FlowError::NotNegotiated);
@@ -229,9 +230,8 @@ impl ValkkaShmSrc {
 
     fn count_lost(&self, stream: &mut Stream, lost: u64) {
         stream.lost = stream.lost.saturating_add(lost);
-        let now = Instant::now();
-        if stream.lost > 0 && stream.lost_told.is_none_or(|told| now.duration_since(told) >= LOST_INTERVAL) {
-            stream.lost_told = Some(now);
+        if stream.lost > 0 && stream.lost_told.is_none_or(|told| told.elapsed() >= LOST_INTERVAL) {
+            stream.lost_told = Some(Instant::now());
             let lost = std::mem::take(&mut stream.lost);
             gst::debug!(CAT, imp = self, "{lost} frames are missing");
             self.post(gst::Structure::builder("valkka-frames-lost").field("lost", lost).build());

@@ -16,6 +16,13 @@ use crate::{
     time::Origin,
 };
 
+/// A buffer without its frame.
+pub(super) struct Blank {
+    buffer: gst::Buffer,
+    /// It has a video meta: the one of the last frame's metas.
+    laid_out: bool,
+}
+
 impl ValkkaShmSrc {
     /// Makes the buffer of the next frame as far as that is known, in time in which nobody waits for it.
     pub(super) fn prepare(&self, stream: &mut Stream) {
@@ -25,14 +32,16 @@ impl ValkkaShmSrc {
     }
 
     /// A buffer that lacks nothing but its frame, if that is like the last one.
-    fn blank(&self, wrappers: &WrapperPool, metas: &Known) -> gst::Buffer {
+    fn blank(&self, wrappers: &WrapperPool, metas: &Known) -> Blank {
         let mut buffer = wrappers.wrapper();
         let new = buffer.get_mut().expect("nobody else has it yet");
-        if let (Some((_, Some(checked))), true) = (metas.layout(), lock(&self.negotiation).video.is_some()) {
-            checked.restore(new);
+        let layout = metas.layout().filter(|_| lock(&self.negotiation).video.is_some());
+        let laid_out = layout.and_then(|(_, checked)| checked).is_some_and(|checked| checked.restore(new));
+        if !laid_out {
+            layout::remove(new);
         }
         FrameMark::prepare(new);
-        buffer
+        Blank { buffer, laid_out }
     }
 
     /// The buffer around `frame`. The frame's slot goes back when the last reference to its memory is gone.
@@ -40,9 +49,12 @@ impl ValkkaShmSrc {
         let info = *frame.info();
         let (mark, id) = (FrameMark::of(&frame), frame.id());
         let mut metas = std::mem::take(&mut stream.metas);
-        if let Err(error) = metas.read(frame.metas(), frame.as_ref().len()) {
-            gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
-            self.metas_dropped.fetch_add(1, Relaxed);
+        if !metas.are(frame.metas(), frame.as_ref().len()) {
+            stream.blank = None;
+            if let Err(error) = metas.read(frame.metas(), frame.as_ref().len()) {
+                gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
+                self.metas_dropped.fetch_add(1, Relaxed);
+            }
         }
         let mut flags = passing_flags(&info);
         if std::mem::take(&mut stream.discont) || frame.lost_before() > 0 || frame.first_of_writer() {
@@ -51,15 +63,15 @@ impl ValkkaShmSrc {
         if frame.integrity() == Integrity::Torn {
             flags |= gst::BufferFlags::CORRUPTED;
         }
-        let mut buffer = match stream.blank.take() {
+        let mut blank = match stream.blank.take() {
             Some(blank) => blank,
             None => self.blank(&stream.wrappers, &metas),
         };
         // Frames may be empty; a memory of no bytes is none.
         if !frame.as_ref().is_empty() {
-            buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
+            blank.buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
         }
-        let (mut buffer, right) = self.lay_out(buffer, &metas);
+        let (mut buffer, right) = self.lay_out(blank, &metas);
         if !right {
             flags |= gst::BufferFlags::CORRUPTED;
         }
@@ -78,19 +90,16 @@ impl ValkkaShmSrc {
         buffer
     }
 
-    /// Gives `buffer` its video meta, or the default layout when downstream does not look at metas. False when the
-    /// layout that the writer told is none.
-    fn lay_out(&self, mut buffer: gst::Buffer, metas: &Known) -> (gst::Buffer, bool) {
+    /// Gives the picture the default layout when downstream does not look at metas. False when the layout that the
+    /// writer told is none.
+    fn lay_out(&self, Blank { buffer, laid_out }: Blank, metas: &Known) -> (gst::Buffer, bool) {
         let negotiation = lock(&self.negotiation);
-        let new = buffer.get_mut().expect("nobody else has it yet");
-        let (Some(video), Some((layout, checked))) = (&negotiation.video, metas.layout()) else {
-            layout::remove(new);
+        let (Some(video), Some((layout, _))) = (&negotiation.video, metas.layout()) else {
             return (buffer, true);
         };
-        if !checked.is_some_and(|checked| checked.restore(new)) {
+        if !laid_out {
             gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame: {layout:?}");
             self.metas_dropped.fetch_add(1, Relaxed);
-            layout::remove(new);
             return (buffer, false);
         }
         if negotiation.video_meta || layout::is_default(layout, video) {
