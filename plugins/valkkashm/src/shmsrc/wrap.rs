@@ -12,7 +12,7 @@ use super::{
 use crate::{
     frame_meta::FrameMark,
     lock::lock,
-    metas::{self, known::Known, layout, wire::Record},
+    metas::{self, known::Known, layout},
     time::Origin,
 };
 
@@ -48,10 +48,9 @@ impl ValkkaShmSrc {
     pub(super) fn wrap(&self, stream: &mut Stream, frame: Frame) -> gst::Buffer {
         let info = *frame.info();
         let (mark, id) = (FrameMark::of(&frame), frame.id());
-        let mut metas = std::mem::take(&mut stream.metas);
-        if !metas.are(frame.metas(), frame.as_ref().len()) {
+        if !stream.metas.are(frame.metas(), frame.as_ref().len()) {
             stream.blank = None;
-            if let Err(error) = metas.read(frame.metas(), frame.as_ref().len()) {
+            if let Err(error) = stream.metas.read(frame.metas(), frame.as_ref().len()) {
                 gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
                 self.metas_dropped.fetch_add(1, Relaxed);
             }
@@ -65,27 +64,26 @@ impl ValkkaShmSrc {
         }
         let mut blank = match stream.blank.take() {
             Some(blank) => blank,
-            None => self.blank(&stream.wrappers, &metas),
+            None => self.blank(&stream.wrappers, &stream.metas),
         };
         // Frames may be empty; a memory of no bytes is none.
         if !frame.as_ref().is_empty() {
             blank.buffer.get_mut().expect("new").append_memory(gst::Memory::from_slice(frame));
         }
-        let (mut buffer, right) = self.lay_out(blank, &metas);
+        let (mut buffer, right) = self.lay_out(blank, &stream.metas);
         if !right {
             flags |= gst::BufferFlags::CORRUPTED;
         }
         {
             let buffer = buffer.get_mut().expect("nobody else has it yet");
-            self.stamp(stream, buffer, &info, metas.records());
+            self.stamp(stream, buffer, &info);
             buffer.set_flags(flags);
             buffer.set_offset(id.seq);
             buffer.set_offset_end(id.seq.saturating_add(1));
-            let dropped = metas::restore(metas.records(), buffer);
+            let dropped = metas::restore(stream.metas.records(), buffer);
             self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
             mark.attach(buffer);
         }
-        stream.metas = metas;
         gst::log!(CAT, imp = self, "Frame {id} is {buffer:?}");
         buffer
     }
@@ -117,11 +115,11 @@ impl ValkkaShmSrc {
         }
     }
 
-    fn stamp(&self, stream: &mut Stream, buffer: &mut gst::BufferRef, info: &FrameInfo, records: &[Record]) {
+    fn stamp(&self, stream: &mut Stream, buffer: &mut gst::BufferRef, info: &FrameInfo) {
         buffer.set_duration(info.duration.and_then(duration));
         let decoding = match (info.time, info.dts_offset) {
             (Some(time), Some(offset)) => Some(time.saturating_sub(offset)),
-            _ => metas::decoding_time(records),
+            _ => metas::decoding_time(stream.metas.records()),
         };
         let Some(first) = decoding.or(info.time) else { return };
         let origin = self.origin(stream, first);
