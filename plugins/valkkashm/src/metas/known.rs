@@ -60,14 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_and_other_sizes_are_read_anew() {
+    fn other_bytes_and_other_sizes_are_not_known() {
         gst::init().expect("GStreamer starts");
         let mut known = Known::default();
         let mut width = |bytes: &[u8], payload| {
+            assert!(!known.are(bytes, payload));
             known.read(bytes, payload).expect("well formed");
+            assert!(known.are(bytes, payload));
             known.layout().map(|(layout, checked)| (layout.width, checked.is_some()))
         };
-        assert_eq!(width(&bytes_of(4), 8), Some((4, true)));
         assert_eq!(width(&bytes_of(4), 8), Some((4, true)));
         assert_eq!(width(&bytes_of(3), 8), Some((3, true)));
         assert_eq!(width(&bytes_of(3), 5), Some((3, false)), "the last line does not fit");
@@ -81,6 +82,7 @@ mod tests {
         let good = bytes_of(4);
         known.read(&good, 8).expect("well formed");
         known.read(&good[..good.len() - 1], 8).expect_err("cut");
+        assert!(!known.are(&good[..good.len() - 1], 8));
         assert!(known.records().is_empty() && known.layout().is_none());
         known.read(&good, 8).expect("well formed");
         assert!(known.layout().is_some());
