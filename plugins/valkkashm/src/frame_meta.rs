@@ -129,21 +129,9 @@ fn with_structure(buffer: &mut gst::BufferRef, mut look: impl FnMut(&mut gst::St
     found
 }
 
-/// The frame that a buffer came as, if it came from a channel.
-pub fn origin(buffer: &gst::BufferRef) -> Option<FrameId> {
-    let api = Fields::get().api;
-    let mut origin = None;
-    buffer.foreach_meta(|meta| {
-        if meta.api() != api {
-            return ControlFlow::Continue(());
-        }
-        origin = meta.try_as_custom_meta().and_then(|custom| {
-            let structure = custom.structure();
-            Some(FrameId { generation: structure.get("generation").ok()?, seq: structure.get("seq").ok()? })
-        });
-        ControlFlow::Break(())
-    });
-    origin
+/// The frame that the meta's structure names.
+pub fn id_in(structure: &gst::StructureRef) -> Option<FrameId> {
+    Some(FrameId { generation: structure.get("generation").ok()?, seq: structure.get("seq").ok()? })
 }
 
 /// Names as GLib numbers them: looked up once and not for each frame.
@@ -216,6 +204,6 @@ mod tests {
                 "{new} {used}"
             );
         }
-        assert_eq!(origin(&used), Some(FrameId { generation: 7, seq: 9 }));
+        assert_eq!(id_in(&said(&used)), Some(FrameId { generation: 7, seq: 9 }));
     }
 }

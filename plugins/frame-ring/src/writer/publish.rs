@@ -53,6 +53,10 @@ impl Writer {
         metas: &[u8],
         cancel: &Canceller,
     ) -> Result<FrameId, PublishError> {
+        if self.shared.options.checksum && !self.is_own(payload) {
+            // Not worth the reading.
+            return Err(PublishError::NotOurs(keep));
+        }
         let mut publishing = self.shared.publishing();
         self.give_up(publishing.take());
         let checksum = self.checksum(payload);

@@ -36,7 +36,7 @@ pub fn of(meta: &VideoMeta) -> VideoLayout {
     }
 }
 
-/// Does `layout` say what the meta of a buffer says?
+/// Does `layout`, which is of the same format, say what the meta of a buffer says?
 pub fn is_of(layout: &VideoLayout, meta: &VideoMeta) -> bool {
     let alignment = meta.alignment();
     let padding =
@@ -46,7 +46,6 @@ pub fn is_of(layout: &VideoLayout, meta: &VideoMeta) -> bool {
         && layout.strides == meta.stride()
         && layout.offsets.iter().copied().eq(meta.offset().iter().map(|offset| *offset as u64))
         && (layout.padding, layout.stride_align) == (padding, *alignment.stride_align())
-        && layout.format == meta.format().to_str().as_str()
 }
 
 /// A layout that lies inside of payloads of a certain size.

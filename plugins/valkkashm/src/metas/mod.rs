@@ -15,8 +15,9 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
+use frame_ring::FrameId;
 use gst::glib;
-use gst_video::VideoMeta;
+use gst_video::{VideoFormat, VideoMeta};
 
 use crate::{events, frame_meta, lock::lock};
 use wire::{Record, Region, VideoLayout};
@@ -26,25 +27,45 @@ const MAX_NEW_CUSTOM_TYPES: usize = 256;
 
 /// The layout of the last picture, and its record: most pictures of a stream have the same one.
 #[derive(Debug, Default)]
-pub struct LastLayout {
+pub struct LastLayout(Option<KnownLayout>);
+
+#[derive(Debug)]
+struct KnownLayout {
+    format: VideoFormat,
     layout: VideoLayout,
     bytes: Vec<u8>,
 }
 
 impl LastLayout {
     fn encode(&mut self, meta: &VideoMeta, out: &mut Vec<u8>) {
-        if self.bytes.is_empty() || !layout::is_of(&self.layout, meta) {
-            self.layout = layout::of(meta);
-            self.bytes.clear();
-            wire::encode(&Record::Video(self.layout.clone()), &mut self.bytes);
-        }
-        out.extend_from_slice(&self.bytes);
+        // Formats have names only in the record: comparing those takes longer than all the rest.
+        let known = self.0.take().filter(|last| last.format == meta.format() && layout::is_of(&last.layout, meta));
+        let last = self.0.insert(known.unwrap_or_else(|| KnownLayout::of(meta)));
+        out.extend_from_slice(&last.bytes);
     }
 }
 
-/// Appends the metas of `buffer` to `out` and returns how many are of a kind that does not pass.
-pub fn collect(buffer: &gst::BufferRef, last: &mut LastLayout, out: &mut Vec<u8>) -> u32 {
-    let mut unknown = 0;
+impl KnownLayout {
+    #[cold]
+    fn of(meta: &VideoMeta) -> Self {
+        let (layout, mut bytes) = (layout::of(meta), Vec::new());
+        wire::encode(&Record::Video(layout.clone()), &mut bytes);
+        Self { format: meta.format(), layout, bytes }
+    }
+}
+
+/// What the metas of a buffer say that is for no reader.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// How many are of a kind that does not pass.
+    pub unknown: u32,
+    /// The frame that the buffer came as, if it came from a channel.
+    pub origin: Option<FrameId>,
+}
+
+/// Appends the metas of `buffer` to `out`.
+pub fn collect(buffer: &gst::BufferRef, last: &mut LastLayout, out: &mut Vec<u8>) -> Beside {
+    let mut beside = Beside::default();
     // First, so that readers that look for strides only need not read on.
     if let Some(meta) = buffer.meta::<VideoMeta>() {
         last.encode(&meta, out);
@@ -53,11 +74,12 @@ pub fn collect(buffer: &gst::BufferRef, last: &mut LastLayout, out: &mut Vec<u8>
         match record_of(&meta) {
             Passes::Yes(record) => wire::encode(&record, out),
             Passes::NotNeeded => {}
-            Passes::No => unknown += 1,
+            Passes::Origin(origin) => beside.origin = beside.origin.or(origin),
+            Passes::No => beside.unknown += 1,
         }
         ControlFlow::Continue(())
     });
-    unknown
+    beside
 }
 
 /// Appends the decoding time of a frame that has no PTS, from which it would follow.
@@ -74,6 +96,8 @@ pub fn restore(records: &[Record], buffer: &mut gst::BufferRef) -> u32 {
 enum Passes {
     Yes(Record),
     NotNeeded,
+    /// The reader of this channel gets a new one.
+    Origin(Option<FrameId>),
     No,
 }
 
@@ -81,6 +105,11 @@ fn record_of(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
     if meta.downcast_ref::<VideoMeta>().is_some() {
         return Passes::NotNeeded;
     }
+    record_of_another(meta)
+}
+
+#[inline(never)]
+fn record_of_another(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
     if let Some(region) = meta.downcast_ref::<gst_video::VideoRegionOfInterestMeta>() {
         let (x, y, w, h) = region.rect();
         return Passes::Yes(Record::Region(Region {
@@ -109,8 +138,7 @@ fn record_of(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
     if let Some(custom) = meta.try_as_custom_meta() {
         let structure = custom.structure();
         if structure.name() == frame_meta::NAME {
-            // Says where the frame comes from. The reader of this channel gets a new one.
-            return Passes::NotNeeded;
+            return Passes::Origin(frame_meta::id_in(structure));
         }
         let tags = meta.tags().iter().map(|tag| tag.as_str().to_string()).collect();
         return Passes::Yes(Record::Custom {
@@ -244,7 +272,7 @@ mod tests {
 
     fn carried(buffer: &gst::BufferRef) -> gst::Buffer {
         let mut bytes = Vec::new();
-        assert_eq!(collect(buffer, &mut LastLayout::default(), &mut bytes), 0);
+        assert_eq!(collect(buffer, &mut LastLayout::default(), &mut bytes), Beside::default());
         let records = wire::decode(&bytes).expect("what was encoded decodes");
         let mut copy = gst::Buffer::new();
         assert_eq!(restore(&records, copy.get_mut().expect("new")), 0);

@@ -29,7 +29,7 @@ pub(super) struct Settings {
     socket_path: Option<String>,
     slots: u32,
     max_readers: u32,
-    pub(super) wait_for_reader: bool,
+    wait_for_reader: bool,
     lossless_timeout: u64,
     checksum: bool,
 }
@@ -66,6 +66,7 @@ pub(super) struct Started {
     pub(super) writer: Writer,
     /// Ends the waits of the streaming thread.
     pub(super) canceller: Canceller,
+    pub(super) wait_for_reader: bool,
 }
 
 #[derive(Default, glib::Properties)]
@@ -233,7 +234,7 @@ impl BaseSinkImpl for ValkkaShmSink {
         let peers = Arc::new(Peers::of(&self.obj()));
         let writer = Writer::open(options, peers).map_err(|error| errors::open(&error))?;
         gst::info!(CAT, imp = self, "Channel {address} is open");
-        *lock(&self.state) = State::Started(Started { writer, canceller });
+        *lock(&self.state) = State::Started(Started { writer, canceller, wait_for_reader: settings.wait_for_reader });
         // A reader that waited may be here already, before there was a state to count it in.
         self.obj().notify_readers();
         Ok(())

@@ -9,7 +9,7 @@ use gst_video::video_frame::VideoBufferExt;
 
 use super::imp::{CAT, Started, ValkkaShmSink};
 use crate::{
-    errors, frame_meta,
+    errors,
     lock::lock,
     metas,
     time::{self, Origin},
@@ -54,6 +54,7 @@ impl ValkkaShmSink {
     }
 
     /// Goes on waiting for lossless readers after each pause.
+    #[cold]
     fn finish(&self, started: &Started) -> Result<gst::FlowSuccess, gst::FlowError> {
         loop {
             self.obj().wait_preroll()?;
@@ -64,7 +65,7 @@ impl ValkkaShmSink {
     }
 
     fn wait_for_reader(&self, started: &Started) -> Result<(), Failure> {
-        if started.writer.readers() > 0 || !lock(&self.settings).wait_for_reader {
+        if !started.wait_for_reader || started.writer.readers() > 0 {
             return Ok(());
         }
         gst::info!(CAT, imp = self, "Waiting for a reader");
@@ -73,15 +74,15 @@ impl ValkkaShmSink {
 
     fn publish_once(&self, started: &Started, buffer: &gst::Buffer) -> Result<(), Failure> {
         let mut metas = Vec::with_capacity(USUAL_METAS);
-        let unknown = metas::collect(buffer, &mut lock(&self.stream).layout, &mut metas);
+        let beside = metas::collect(buffer, &mut lock(&self.stream).layout, &mut metas);
         let info = self.describe(buffer, &mut metas);
-        lock(&self.origins).announce(frame_meta::origin(buffer));
+        lock(&self.origins).announce(beside.origin);
         let published = match self.publish_own(started, buffer, &info, &metas)? {
             Some(id) => Some(id),
             None => self.publish_copy(started, buffer, &info, &metas)?,
         };
         lock(&self.origins).settle(published.map(|id| id.seq));
-        self.unknown_metas.fetch_add(u64::from(unknown), Relaxed);
+        self.unknown_metas.fetch_add(u64::from(beside.unknown), Relaxed);
         // What follows a frame that nobody gets is discontinuous.
         lock(&self.stream).discont = published.is_none();
         Ok(())
@@ -100,7 +101,7 @@ impl ValkkaShmSink {
             return Ok(None);
         }
         let map = buffer.map_readable().map_err(|_| unreadable(buffer))?;
-        if !started.writer.is_own(&map) || !started.writer.metas_fit(map.len(), metas.len()) {
+        if !started.writer.metas_fit(map.len(), metas.len()) {
             return Ok(None);
         }
         // The reference keeps everybody from making the buffer writable while readers look at it.
@@ -116,6 +117,7 @@ impl ValkkaShmSink {
     }
 
     /// None when no slot was free: the frame is dropped.
+    #[inline(never)]
     fn publish_copy(
         &self,
         started: &Started,

@@ -109,7 +109,8 @@ mod tests {
         assert_eq!(again.as_ptr(), first);
         assert_eq!((again.n_memory(), again.size(), again.pts()), (0, 0, None));
         assert_eq!(again.flags(), gst::BufferFlags::empty());
-        assert!(again.meta::<VideoMeta>().is_some() && frame_meta::origin(&again).is_some());
+        let mark = gst::meta::CustomMeta::from_buffer(&again, frame_meta::NAME);
+        assert!(again.meta::<VideoMeta>().is_some() && mark.is_ok());
         assert!(again.meta::<gst_video::VideoRegionOfInterestMeta>().is_none());
     }
 
