@@ -232,6 +232,7 @@ impl Reader {
     }
 
     /// Looks for the writer, if there is reason to.
+    #[cold]
     fn seek(&mut self) -> Result<Progress, ReadError> {
         let told = std::mem::take(&mut self.told);
         if !told.watch && !told.timer {
@@ -301,7 +302,7 @@ impl Reader {
     /// Goes on with the writer that there is.
     fn follow(&mut self) -> Result<Progress, ReadError> {
         let told = std::mem::take(&mut self.told);
-        let State::Linked { link, attached } = &mut self.state else { return Ok(Progress::Again) };
+        let State::Linked { link, .. } = &mut self.state else { return Ok(Progress::Again) };
         let result = if told.line { link.read_line().map_err(Broken::from) } else { Ok(()) };
         let turn = match result.and_then(|()| link.next()) {
             Ok(turn) => turn,
@@ -315,27 +316,36 @@ impl Reader {
         match turn {
             Turn::Nothing => Ok(Progress::Nothing),
             Turn::Frame(taken) => Ok(self.deliver(taken.frame)),
-            Turn::Said(Said::Attached(granted)) => {
+            Turn::Said(said) => self.hear(said),
+        }
+    }
+
+    /// What is not a frame.
+    #[cold]
+    fn hear(&mut self, said: Said) -> Result<Progress, ReadError> {
+        let State::Linked { link, attached } = &mut self.state else { return Ok(Progress::Again) };
+        match said {
+            Said::Attached(granted) => {
                 *attached = true;
                 link.max_held = granted.max_held;
                 Ok(self.attached(granted))
             }
-            Turn::Said(Said::Refused(why)) => {
+            Said::Refused(why) => {
                 self.go_away();
                 self.told = Told::default();
                 self.set_timer(AFTER_REFUSAL);
                 Err(ReadError::Refused(why))
             }
-            Turn::Said(Said::Generation(port, ready)) => {
+            Said::Generation(port, ready) => {
                 if let Err(error) = link.switch(port, ready, &self.epoll, READY) {
                     return Ok(self.lose(LostReason::Protocol(format!("its doorbell cannot be watched: {error}"))));
                 }
                 Ok(Progress::Again)
             }
-            Turn::Said(Said::State { kind, bytes }) => Ok(Progress::Item(Item::State { kind, bytes })),
-            Turn::Said(Said::Event { kind, bytes }) => Ok(Progress::Item(Item::Event { kind, bytes })),
-            Turn::Said(Said::Eos) => Ok(Progress::Item(Item::Eos)),
-            Turn::Said(Said::Lost(reason)) => {
+            Said::State { kind, bytes } => Ok(Progress::Item(Item::State { kind, bytes })),
+            Said::Event { kind, bytes } => Ok(Progress::Item(Item::Event { kind, bytes })),
+            Said::Eos => Ok(Progress::Item(Item::Eos)),
+            Said::Lost(reason) => {
                 let was_attached = *attached;
                 if was_attached {
                     return Ok(self.lose(reason));
@@ -362,6 +372,7 @@ impl Reader {
         }))
     }
 
+    #[cold]
     fn lose(&mut self, reason: LostReason) -> Progress {
         self.go_away();
         Progress::Item(Item::Lost(reason))

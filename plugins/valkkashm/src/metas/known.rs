@@ -35,6 +35,11 @@ impl Known {
         &self.records
     }
 
+    /// Is there nothing but where the planes are?
+    pub fn are_layout_only(&self) -> bool {
+        matches!(self.records[..], [] | [Record::Video(_)])
+    }
+
     /// Where the writer says that the planes are, and that checked: None when it cannot be.
     pub fn layout(&self) -> Option<(&VideoLayout, Option<&Checked>)> {
         super::video(&self.records).map(|layout| (layout, self.layout.as_ref()))

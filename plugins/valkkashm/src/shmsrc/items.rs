@@ -56,6 +56,20 @@ impl ValkkaShmSrc {
     }
 
     fn take(&self, stream: &mut Stream, item: Item) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        let Item::Frame(frame) = item else {
+            self.hear(stream, item)?;
+            return Ok(None);
+        };
+        self.count_lost(stream, frame.lost_before());
+        self.flow(stream);
+        // The base class pushes the segment with it, if there was none yet.
+        stream.flowing = true;
+        Ok(Some(self.wrap(stream, frame)))
+    }
+
+    /// Frames come again and again; all else is rare.
+    #[cold]
+    fn hear(&self, stream: &mut Stream, item: Item) -> Result<(), gst::FlowError> {
         match item {
             Item::Attached(attachment) => self.attached(stream, &attachment),
             Item::State { kind, bytes } => self.take_state(stream, kind, &bytes)?,
@@ -63,13 +77,6 @@ impl ValkkaShmSrc {
                 Ok(event) => self.take_event(stream, event),
                 Err(error) => gst::debug!(CAT, imp = self, "Event is ignored: {error}"),
             },
-            Item::Frame(frame) => {
-                self.count_lost(stream, frame.lost_before());
-                self.flow(stream);
-                // The base class pushes the segment with it, if there was none yet.
-                stream.flowing = true;
-                return Ok(Some(self.wrap(stream, frame)));
-            }
             Item::Eos => {
                 gst::info!(CAT, imp = self, "The writer's stream has ended");
                 stream.discont = true;
@@ -80,7 +87,7 @@ impl ValkkaShmSrc {
             Item::Lost(reason) => self.writer_lost(stream, &reason)?,
             _ => {}
         }
-        Ok(None)
+        Ok(())
     }
 
     fn attached(&self, stream: &mut Stream, attachment: &Attachment) {
@@ -214,9 +221,13 @@ impl ValkkaShmSrc {
 
     /// Pushes what was held back. The base class sends the segment with the first buffer, which may be far away.
     fn flow(&self, stream: &mut Stream) {
-        if stream.held.is_empty() {
-            return;
+        if !stream.held.is_empty() {
+            self.push_held(stream);
         }
+    }
+
+    #[cold]
+    fn push_held(&self, stream: &mut Stream) {
         let src = self.obj();
         if !stream.flowing {
             src.src_pad().push_event(gst::event::Segment::new(&src.segment()));
@@ -230,7 +241,14 @@ impl ValkkaShmSrc {
 
     fn count_lost(&self, stream: &mut Stream, lost: u64) {
         stream.lost = stream.lost.saturating_add(lost);
-        if stream.lost > 0 && stream.lost_told.is_none_or(|told| told.elapsed() >= LOST_INTERVAL) {
+        if stream.lost > 0 {
+            self.tell_lost(stream);
+        }
+    }
+
+    #[cold]
+    fn tell_lost(&self, stream: &mut Stream) {
+        if stream.lost_told.is_none_or(|told| told.elapsed() >= LOST_INTERVAL) {
             stream.lost_told = Some(Instant::now());
             let lost = std::mem::take(&mut stream.lost);
             gst::debug!(CAT, imp = self, "{lost} frames are missing");

@@ -49,11 +49,7 @@ impl ValkkaShmSrc {
         let info = *frame.info();
         let (mark, id) = (FrameMark::of(&frame), frame.id());
         if !stream.metas.are(frame.metas(), frame.as_ref().len()) {
-            stream.blank = None;
-            if let Err(error) = stream.metas.read(frame.metas(), frame.as_ref().len()) {
-                gst::warning!(CAT, imp = self, "Metas of frame {id} are lost: {error}");
-                self.metas_dropped.fetch_add(1, Relaxed);
-            }
+            self.read_metas(stream, &frame);
         }
         let mut flags = passing_flags(&info);
         if std::mem::take(&mut stream.discont) || frame.lost_before() > 0 || frame.first_of_writer() {
@@ -80,12 +76,24 @@ impl ValkkaShmSrc {
             buffer.set_flags(flags);
             buffer.set_offset(id.seq);
             buffer.set_offset_end(id.seq.saturating_add(1));
-            let dropped = metas::restore(stream.metas.records(), buffer);
-            self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
+            if !stream.metas.are_layout_only() {
+                let dropped = metas::restore(stream.metas.records(), buffer);
+                self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
+            }
             mark.attach(buffer);
         }
         gst::log!(CAT, imp = self, "Frame {id} is {buffer:?}");
         buffer
+    }
+
+    /// They are others than those of the last frame.
+    #[cold]
+    fn read_metas(&self, stream: &mut Stream, frame: &Frame) {
+        stream.blank = None;
+        if let Err(error) = stream.metas.read(frame.metas(), frame.as_ref().len()) {
+            gst::warning!(CAT, imp = self, "Metas of frame {} are lost: {error}", frame.id());
+            self.metas_dropped.fetch_add(1, Relaxed);
+        }
     }
 
     /// Gives the picture the default layout when downstream does not look at metas. False when the layout that the
@@ -103,6 +111,11 @@ impl ValkkaShmSrc {
         if negotiation.video_meta || layout::is_default(layout, video) {
             return (buffer, true);
         }
+        self.to_default(buffer, video)
+    }
+
+    #[inline(never)]
+    fn to_default(&self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> (gst::Buffer, bool) {
         match layout::to_default(&buffer, video) {
             Ok(copy) => {
                 self.copied.fetch_add(1, Relaxed);
