@@ -7,6 +7,7 @@ mod stage;
 mod back;
 mod coming_and_going;
 mod encoded;
+mod frame_path;
 mod hold;
 mod hostile;
 mod layouts;
