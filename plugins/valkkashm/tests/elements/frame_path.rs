@@ -29,6 +29,10 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 #[test]
 fn each_function_that_the_linker_is_told_of_exists_and_is_where_it_should_be() {
+    if option_env!("FRAME_PATH").is_none() {
+        eprintln!("Not with this linker: see build.rs");
+        return;
+    }
     let bytes = fs::read(plugin()).expect("cargo builds the plug-in for this test");
     let library = object::File::parse(&*bytes).expect("the plug-in is an ELF file");
     let index = library.section_by_name(SECTION).expect("the linker knows the script").index();
