@@ -304,7 +304,7 @@ mod tests {
         let mut last = LastLayout::default();
         let picture = |width: u32, stride: i32, flags: gst_video::VideoFrameFlags| {
             let mut buffer = gst::Buffer::with_size(4096).expect("memory");
-            let format = gst_video::VideoFormat::Nv12;
+            let format = VideoFormat::Nv12;
             let offsets = [0, stride as usize * 16];
             VideoMeta::add_full(buffer.get_mut().expect("new"), flags, format, width, 16, &offsets, &[stride; 2])
                 .expect("fits");
