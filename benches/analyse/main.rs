@@ -15,6 +15,8 @@
 mod appsink;
 mod cost;
 mod round;
+#[path = "../shmpipe.rs"]
+mod shmpipe;
 mod writer;
 
 use std::path::{Path, PathBuf};

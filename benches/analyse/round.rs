@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use valkka_command::Frontend;
 
-use crate::{FPS, cost};
+use crate::{FPS, cost, shmpipe};
 
 /// Backgrounds are learned, caches warm.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -55,8 +55,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        shmpipe::end(&mut self.0);
     }
 }
 

@@ -11,6 +11,8 @@
 mod peer;
 mod run;
 mod scenario;
+#[path = "../shmpipe.rs"]
+mod shmpipe;
 mod transport;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::peer::{MEASURED, MEASURING};
 use crate::scenario::Scenario;
+use crate::shmpipe;
 use crate::transport::Transport;
 
 /// How often each scenario is measured with each transport.
@@ -175,7 +176,6 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        shmpipe::end(&mut self.child);
     }
 }
