@@ -61,7 +61,7 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
     slow.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").expect("the sink reads");
     let trickle = slow.try_clone().expect("a socket");
     let trickler = std::thread::spawn(move || {
-        // A header line each second, and never the last one.
+        // Two header lines each second, and never the last one.
         let mut trickle = trickle;
         let start = Instant::now();
         while start.elapsed() < DEADLINE && trickle.write_all(b"X-Slow: 1\r\n").is_ok() {
