@@ -387,6 +387,41 @@ fn lossless_loses_nothing_and_the_writer_waits() {
 }
 
 #[test]
+fn lossless_waits_also_for_room_for_what_is_said_between_the_frames() {
+    const FRAMES: u8 = 40;
+    let channel = TestChannel::new();
+    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(20));
+    // In the queue there is room for all frames.
+    let mut reader = channel.reader(Policy::Lossless, 64, 4);
+    channel.attach(&writer, &mut reader);
+    let publisher = std::thread::spawn({
+        let writer = writer.clone();
+        move || {
+            for n in 0..FRAMES {
+                writer.set_state(StateKind::TAGS, vec![n; 100_000]);
+                publish(&writer, &[n]);
+            }
+        }
+    });
+    let stands = || {
+        let before = writer.stats().frames;
+        std::thread::sleep(Duration::from_millis(50));
+        before > 0 && writer.stats().frames == before
+    };
+    wait_until("the line is full", stands);
+    assert!(writer.stats().frames < u64::from(FRAMES), "the line has no room for 4 MB");
+    for n in 0..FRAMES {
+        assert!(
+            matches!(next_item(&mut reader), Item::State { kind: StateKind::TAGS, bytes } if bytes[..] == [n; 100_000])
+        );
+        assert!(
+            matches!(next_item(&mut reader), Item::Frame(frame) if frame.as_ref() == [n] && frame.lost_before() == 0)
+        );
+    }
+    publisher.join().unwrap();
+}
+
+#[test]
 fn a_lossless_reader_that_does_not_read_is_detached_in_the_end_and_told_why() {
     let channel = TestChannel::new();
     let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_millis(30));

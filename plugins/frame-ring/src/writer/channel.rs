@@ -213,7 +213,7 @@ impl Channel {
             for reader in readers.values_mut() {
                 match reader.offer(&frame, &mut generations, states, aftermath) {
                     Offer::Done => {}
-                    Offer::Wait => full.push(reader.id),
+                    Offer::Wait | Offer::WaitForLine => full.push(reader.id),
                     Offer::Detach(reason) => lost.push((reader.id, reason)),
                 }
             }
@@ -222,18 +222,11 @@ impl Channel {
         full
     }
 
-    /// Offers a frame to one reader again. True: it need not be waited for any more.
-    pub fn offer_again(&mut self, id: u32, frame: &Published, aftermath: &mut Aftermath) -> bool {
-        let Some((mut generations, readers, _, states)) = self.parts() else { return true };
-        let Some(reader) = readers.get_mut(&id) else { return true };
-        match reader.offer(frame, &mut generations, states, aftermath) {
-            Offer::Done => true,
-            Offer::Wait => false,
-            Offer::Detach(reason) => {
-                self.detach(id, reason, aftermath);
-                true
-            }
-        }
+    /// Offers a frame to one reader again.
+    pub fn offer_again(&mut self, id: u32, frame: &Published, aftermath: &mut Aftermath) -> Offer {
+        let Some((mut generations, readers, _, states)) = self.parts() else { return Offer::Done };
+        let Some(reader) = readers.get_mut(&id) else { return Offer::Done };
+        reader.offer(frame, &mut generations, states, aftermath)
     }
 
     /// The publisher's own loan ends.

@@ -1,19 +1,22 @@
 //! Publishing: a filled slot becomes a frame, every reader is offered it, lossless ones are waited for.
 
 use std::sync::MutexGuard;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Writer;
 use super::channel::Channel;
 use super::generation::Generation;
 use super::ledger::Keep;
-use super::reader::{Aftermath, Published};
+use super::reader::{Aftermath, Offer, Published};
 use super::slots::SlotMut;
 use super::stats::DetachReason;
 use crate::cancel::{Cancelled, Canceller};
 use crate::frame::{FrameId, FrameInfo, monotonic_now, utc_offset_now};
 use crate::layout::{INLINE_METAS, SlotHeader, present};
 use crate::mapping::MemoryError;
+
+/// A lossless reader whose line is full is looked at again after this time.
+const LINE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a frame was not published.
 #[derive(thiserror::Error)]
@@ -218,28 +221,36 @@ impl Writer {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let mut aftermath = Aftermath::default();
-            let done = {
+            let until = {
                 let mut channel = self.shared.channel();
                 // Ask first, then look: a reader that takes a frame in between rings.
                 if let Some(reader) = channel.readers.get(&id) {
                     reader.ask_for_attention();
                 }
-                let mut done = channel.offer_again(id, frame, &mut aftermath);
-                if !done && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    let timeout_ms = timeout.as_millis() as u64;
-                    channel.detach(id, DetachReason::TooSlow { timeout_ms }, &mut aftermath);
-                    done = true;
+                let mut offer = channel.offer_again(id, frame, &mut aftermath);
+                let waits = matches!(offer, Offer::Wait | Offer::WaitForLine);
+                if waits && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    offer = Offer::Detach(DetachReason::TooSlow { timeout_ms: timeout.as_millis() as u64 });
                 }
-                if done && let Some(reader) = channel.readers.get(&id) {
+                let until = match offer {
+                    Offer::Wait => Some(deadline),
+                    Offer::WaitForLine => Some(deadline.into_iter().chain([Instant::now() + LINE_PAUSE]).min()),
+                    Offer::Done => None,
+                    Offer::Detach(reason) => {
+                        channel.detach(id, reason, &mut aftermath);
+                        None
+                    }
+                };
+                if until.is_none()
+                    && let Some(reader) = channel.readers.get(&id)
+                {
                     reader.need_no_attention();
                 }
-                done
+                until
             };
             self.shared.conclude(aftermath);
-            if done {
-                return Ok(());
-            }
-            self.shared.wait_for_attention(cancel, deadline)?;
+            let Some(until) = until else { return Ok(()) };
+            self.shared.wait_for_attention(cancel, until)?;
         }
     }
 }

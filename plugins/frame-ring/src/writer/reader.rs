@@ -61,8 +61,10 @@ pub(super) struct Published {
 pub(super) enum Offer {
     /// Pushed, or dropped and counted.
     Done,
-    /// A lossless reader has no room.
+    /// A lossless reader has no room in its queue: it rings when it takes a frame.
     Wait,
+    /// A lossless reader has no room in its line for what comes before the frame: it does not say when it has read.
+    WaitForLine,
     /// The reader must go.
     Detach(DetachReason),
 }
@@ -151,6 +153,7 @@ impl ReaderRecord {
         }
         match self.tell(frame.seq, channel, states) {
             Ok(Sent::Yes) => {}
+            Ok(Sent::Full) if self.grant.policy == Policy::Lossless => return Offer::WaitForLine,
             Ok(Sent::Full | Sent::HungUp) => return self.drop_newest(|dropped| dropped.line += 1),
             Err(error) => return Offer::Detach(DetachReason::Memory(error.to_string())),
         }
