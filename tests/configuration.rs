@@ -147,6 +147,16 @@ fn a_reload_touches_only_what_has_changed() {
     assert_eq!((pid(&valkka, "stays.capture"), pid(&valkka, "stays.web"), pid(&valkka, "changes.web")), before);
     assert_ne!(pid(&valkka, "changes.capture"), capture);
 
+    // What cannot change while it runs is told, and told again as long as it is so.
+    let with_server = fs::read_to_string(&file).expect("it is there")
+        + "[server]\nlisten = \"127.0.0.1:1\"\n[log]\nformat = \"json\"\n";
+    fs::write(&file, with_server).expect("the test's folder is writable");
+    for _ in 0..2 {
+        let (code, said) = verb(&runtime, &["reload"]);
+        assert_eq!((code, said.as_str()), (0, "from the next start on: server, log\n"));
+    }
+    assert_eq!(pid(&valkka, "stays.capture"), before.0);
+
     // With mistakes in it, nothing changes.
     fs::write(&file, "[cameras.stays]\nuri = 5\n").expect("the test's folder is writable");
     let (code, said) = verb(&runtime, &["reload"]);

@@ -24,7 +24,7 @@ use valkka_command::CallError;
 
 use crate::{
     camera::Camera,
-    config::{Config, Runner},
+    config::{Config, Lasting, Runner},
     plan::{ANALYSER, Attachment, Change, Plan, Planned, Run, recording_folder},
     process::{
         Afterwards, Kind, LineReader, Setup, Spec,
@@ -51,6 +51,8 @@ pub struct Crew {
     /// The run's folder.
     runtime: PathBuf,
     pub config: Config,
+    /// Of the configuration that the run began with.
+    lasting: Option<Lasting>,
     /// What runs now.
     plan: Plan,
     /// Elements that have been looked for and found: looking takes a process and a moment.
@@ -69,6 +71,7 @@ impl Crew {
             supervisor,
             runtime,
             config: Config::default(),
+            lasting: None,
             plan: Plan::default(),
             present: BTreeSet::new(),
             configured,
@@ -93,13 +96,19 @@ impl Crew {
             fs::create_dir_all(&folder).with_context(|| format!("recordings cannot go to {}", folder.display()))?;
         }
         let change = self.plan.change_to(&plan);
-        let changes = tell(&change, &plan);
+        let changes = Changes { next_start: self.next_start(&next), ..tell(&change, &plan) };
         *self.configured.lock().expect("nothing panics under this lock") =
             next.cameras.iter().map(Camera::shown).collect();
         self.analyser.set_start(plan.attachments.values().map(attach).collect());
         (self.config, self.plan) = (next, plan);
         self.carry_out(change).await;
         Ok(changes)
+    }
+
+    /// What `next` says in vain until somebody starts the run anew.
+    fn next_start(&mut self, next: &Config) -> Vec<String> {
+        let Some(lasting) = &next.lasting else { return Vec::new() };
+        self.lasting.get_or_insert_with(|| lasting.clone()).tables_unlike(lasting)
     }
 
     /// Adds a camera to what runs.
@@ -241,5 +250,5 @@ fn tell(change: &Change, next: &Plan) -> Changes {
     changed.retain(|camera| !added.contains(camera) && next.cameras.iter().any(|known| known.name == *camera));
     changed.sort();
     changed.dedup();
-    Changes { added, removed: change.remove_cameras.clone(), changed }
+    Changes { added, removed: change.remove_cameras.clone(), changed, ..Changes::default() }
 }

@@ -256,6 +256,9 @@ async fn reload_at(hangup: &mut Signal, desk: &Desk) {
                 let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 let (added, removed) = (names(&changes.added), names(&changes.removed));
                 info!("read again: added {added}; removed {removed}; changed {}", names(&changes.changed));
+                if !changes.next_start.is_empty() {
+                    warn!("holds from the next start on: {}", changes.next_start.join(", "));
+                }
             }
             Err(refusal) => error!("everything stays as it was: {refusal}"),
         }

@@ -57,6 +57,23 @@ pub struct Config {
     pub pipelines: Vec<Pipeline>,
     pub workers: Vec<Worker>,
     pub log_format: LogFormat,
+    /// As the file says it, whatever options say.
+    pub lasting: Option<Lasting>,
+}
+
+/// What a run keeps as it was when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    server: Server,
+    log_format: LogFormat,
+}
+
+impl Lasting {
+    /// The tables of the file in which the other one says something else.
+    pub fn tables_unlike(&self, other: &Self) -> Vec<String> {
+        let tables = [("server", self.server != other.server), ("log", self.log_format != other.log_format)];
+        tables.into_iter().filter(|(_, unlike)| *unlike).map(|(table, _)| table.to_owned()).collect()
+    }
 }
 
 /// The one port.
@@ -264,7 +281,8 @@ impl Config {
         let variable = |name: &str| std::env::var(name).ok();
         let around = Surroundings { variable: &variable, folder: &folder, may_refer: true };
         let config = Self::parse(&path.display().to_string(), &text, &around).map_err(ConfigError::Mistakes)?;
-        Ok(Self { file: Some(path.to_owned()), ..config })
+        let lasting = Lasting { server: config.server.clone(), log_format: config.log_format };
+        Ok(Self { file: Some(path.to_owned()), lasting: Some(lasting), ..config })
     }
 
     fn parse(file: &str, text: &str, around: &Surroundings<'_>) -> Result<Self, Mistakes> {

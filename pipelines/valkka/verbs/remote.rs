@@ -229,10 +229,12 @@ pub async fn reload(client: &Client) -> Result<()> {
     let progress = Progress::begin("reading the configuration again".to_owned());
     let changes = client.json(Method::POST, "/api/reload", None).await?;
     progress.end();
-    for what in ["added", "removed", "changed"] {
+    for (what, told) in
+        [("added", "added"), ("removed", "removed"), ("changed", "changed"), ("next_start", "from the next start on")]
+    {
         let names: Vec<_> = changes[what].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !names.is_empty() {
-            print(&format!("{what}: {}\n", names.join(", ")));
+            print(&format!("{told}: {}\n", names.join(", ")));
         }
     }
     Ok(())

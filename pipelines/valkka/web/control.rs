@@ -47,6 +47,8 @@ pub struct Changes {
     pub removed: Vec<String>,
     /// Cameras whose processes were started anew.
     pub changed: Vec<String>,
+    /// Tables of the configuration that say something else than when the run started, and hold from its next start on.
+    pub next_start: Vec<String>,
 }
 
 /// A line that a process has printed, or the orchestrator itself has logged.

@@ -50,6 +50,7 @@ pub fn read(file: &Entries, around: &Surroundings<'_>, mistakes: &mut Vec<Mistak
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         },
+        lasting: None,
     };
     config.cameras = reader.cameras(file, &config);
     config.pipelines = reader.pipelines(file, &config);
