@@ -112,7 +112,9 @@ impl ValkkaShmSrc {
             // The writer is there, but does not want this reader as it is.
             return Err(self.fail(errors::detached(reason)));
         }
-        match lock(&self.settings).on_writer_lost {
+        // By itself: in a match the lock would last through the arms, and whoever hears of the error may read properties.
+        let choice = lock(&self.settings).on_writer_lost;
+        match choice {
             OnWriterLost::Wait => Ok(()),
             OnWriterLost::Eos => Err(gst::FlowError::Eos),
             OnWriterLost::Error => Err(self.fail(errors::writer_lost(reason))),

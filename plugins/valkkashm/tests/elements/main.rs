@@ -14,5 +14,6 @@ mod layouts;
 mod motion_gate;
 mod refusals;
 mod stream;
+mod telling;
 mod timing;
 mod zero_copy;

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 
-use crate::stage::{Channel, Play, buffer, init};
+use crate::stage::{Channel, Play, buffer, init, larger_than_any_slot};
 
 /// The text of the error with which `description` fails to start.
 fn fails_to_start(description: &str) -> gst::glib::Error {
@@ -145,14 +145,7 @@ fn frames_in_other_memory_are_refused_before_they_flow() {
 fn frame_that_is_larger_than_any_slot_is_an_error() {
     let channel = Channel::new();
     let writer = channel.fed_writer("application/x-test", "");
-    // A gigabyte and a bit, of one page again and again.
-    let page = gst::Memory::from_slice(vec![0u8; 1 << 26]);
-    let mut large = gst::Buffer::new();
-    for _ in 0..16 {
-        large.get_mut().expect("new").append_memory(page.clone());
-    }
-    large.get_mut().expect("new").append_memory(gst::Memory::from_slice([0]));
-    writer.push(large);
+    writer.push(larger_than_any_slot());
     let error = writer.wait_for_error();
     assert_says(&error, gst::ResourceError::NoSpaceLeft, &["more than a slot"]);
 }

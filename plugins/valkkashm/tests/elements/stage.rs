@@ -259,6 +259,17 @@ pub fn buffer(bytes: impl Into<Vec<u8>>, pts_ms: u64) -> gst::Buffer {
     buffer
 }
 
+/// A gigabyte and a bit, of one page again and again.
+pub fn larger_than_any_slot() -> gst::Buffer {
+    let page = gst::Memory::from_slice(vec![0u8; 1 << 26]);
+    let mut large = gst::Buffer::new();
+    for _ in 0..16 {
+        large.get_mut().expect("new").append_memory(page.clone());
+    }
+    large.get_mut().expect("new").append_memory(gst::Memory::from_slice([0]));
+    large
+}
+
 /// For every reader, always.
 pub fn assert_accounts(readers: &[gst::Structure]) {
     for reader in readers {
