@@ -7,9 +7,13 @@
 //!                                  unlock_stop()
 //! ```
 //!
-//! Pausing and unlocking also end a wait for frames, through the canceller of the reader.
+//! Pausing and unlocking also end a wait for frames, through the canceller of the reader. Whether the thread stood still here or somewhere in
+//! the base class, the gate tells it once that playing has begun (again): time that passed before that is none in which it waited.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use frame_ring::Canceller;
 
@@ -25,7 +29,18 @@ pub struct Gate {
 struct State {
     paused: bool,
     unlocked: bool,
+    /// Nobody has passed since playing began (again).
+    resumed: bool,
     canceller: Option<Canceller>,
+}
+
+/// `pass()` was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The first time since playing began, or began again.
+    First,
+    /// The same time of playing as before.
+    Again,
 }
 
 /// `pass()` was unlocked.
@@ -37,6 +52,7 @@ impl Gate {
     pub fn begin(&self, canceller: Canceller) {
         let mut state = lock(&self.state);
         state.paused = false;
+        state.resumed = true;
         state.canceller = Some(canceller);
         state.settle();
     }
@@ -51,7 +67,10 @@ impl Gate {
     }
 
     pub fn resume(&self) {
-        self.change(|state| state.paused = false);
+        self.change(|state| {
+            state.paused = false;
+            state.resumed = true;
+        });
     }
 
     pub fn unlock(&self) {
@@ -63,12 +82,15 @@ impl Gate {
     }
 
     /// Waits while paused.
-    pub fn pass(&self) -> Result<(), Unlocked> {
+    pub fn pass(&self) -> Result<Passed, Unlocked> {
         let mut state = lock(&self.state);
         while state.paused && !state.unlocked {
             state = self.wait(state);
         }
-        if state.unlocked { Err(Unlocked) } else { Ok(()) }
+        if state.unlocked {
+            return Err(Unlocked);
+        }
+        Ok(if mem::take(&mut state.resumed) { Passed::First } else { Passed::Again })
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -102,8 +124,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_gate_lets_pass() {
-        assert_eq!(Gate::default().pass(), Ok(()));
+    fn open_gate_lets_pass_and_tells_each_time_of_playing_once() {
+        let gate = Gate::default();
+        gate.begin(Canceller::new().expect("eventfd"));
+        for _ in 0..2 {
+            assert_eq!(gate.pass(), Ok(Passed::First));
+            assert_eq!(gate.pass(), Ok(Passed::Again));
+            // Paused and resumed while the thread was somewhere else. Turned back, it has not heard of that.
+            gate.pause();
+            gate.unlock();
+            gate.resume();
+            assert_eq!(gate.pass(), Err(Unlocked));
+            gate.unlock_stop();
+        }
     }
 
     #[test]
@@ -115,7 +148,7 @@ mod tests {
             move || gate.pass()
         });
         gate.resume();
-        assert_eq!(waiting.join().expect("no panic"), Ok(()));
+        assert_eq!(waiting.join().expect("no panic"), Ok(Passed::First));
     }
 
     #[test]

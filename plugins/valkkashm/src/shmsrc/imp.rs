@@ -69,7 +69,7 @@ pub(super) struct Stream {
     pub(super) address: ChannelAddress,
     /// Zero: wait for ever.
     pub(super) connect_timeout: Duration,
-    /// Until when there has to be a writer.
+    /// Until when there has to be a writer. It runs only while the pipeline plays: before that none is sought.
     pub(super) deadline: Option<Instant>,
     pub(super) dts: RisingDts,
     pub(super) early: EarlyPts,
@@ -118,6 +118,14 @@ impl Stream {
         };
         stream.expect_writer();
         stream
+    }
+
+    /// Playing begins, perhaps again. No time has been spent waiting for a writer that is still missing.
+    #[cold]
+    pub(super) fn played(&mut self) {
+        if self.deadline.is_some() {
+            self.expect_writer();
+        }
     }
 
     /// From now on the connect timeout runs.
@@ -174,7 +182,7 @@ pub struct ValkkaShmSrc {
         blurb = "End this stream when the writer's stream ends (false = wait for what comes next)")]
     /// Property `connect-timeout`.
     #[property(name = "connect-timeout", get, set, type = u64, member = connect_timeout, mutable_ready, nick = "Connect timeout",
-        blurb = "How long to wait for a writer before posting an error, in ns (0 = for ever)")]
+        blurb = "How long to wait for a writer, while playing, before posting an error, in ns (0 = for ever)")]
     pub(super) settings: Mutex<Settings>,
     handles: Mutex<Option<Handles>>,
     pub(super) stream: Mutex<Option<Stream>>,

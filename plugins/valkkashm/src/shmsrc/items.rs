@@ -10,6 +10,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use gst_base::prelude::*;
 
 use super::{
+    gate::Passed,
     imp::{CAT, Stream, ValkkaShmSrc},
     wrap,
 };
@@ -30,7 +31,9 @@ impl ValkkaShmSrc {
         let mut stream = lock(&self.stream);
         let stream = stream.as_mut().ok_or(gst::FlowError::Flushing)?;
         loop {
-            self.gate.pass().map_err(|_| gst::FlowError::Flushing)?;
+            if self.gate.pass().map_err(|_| gst::FlowError::Flushing)? == Passed::First {
+                stream.played();
+            }
             match stream.reader.next() {
                 Ok(Some(item)) => {
                     if let Some(buffer) = self.take(stream, item)? {

@@ -1,5 +1,7 @@
 //! Readers and writers start, stop and start again, in any order.
 
+use std::time::{Duration, Instant};
+
 use gst::prelude::*;
 
 use crate::stage::{Channel, Play, buffer, until};
@@ -170,6 +172,48 @@ fn paused_reader_gets_nothing_and_goes_on_with_new_frames() {
     until("a frame of now", || reader.pull().buffer().expect("a buffer").offset() > frames + 20);
     assert!(resumed > gst::ClockTime::ZERO);
     crate::stage::assert_accounts(&writer.readers());
+}
+
+/// Waits in the present state until a `connect-timeout` of this reader, if it ran now, would long be over.
+fn outlast_the_timeout(reader: &Play) {
+    let timeout = Duration::from_nanos(reader.element("src").property("connect-timeout"));
+    let begun = Instant::now();
+    until("the timeout is over", || begun.elapsed() > timeout + timeout / 4);
+}
+
+/// The writer's answer may take its time on a loaded machine.
+const PATIENT: &str = "connect-timeout=1000000000";
+
+#[test]
+fn time_in_which_no_writer_is_sought_is_no_waiting_for_one() {
+    let channel = Channel::new();
+    let description =
+        format!("valkkashmsrc name=src {} {PATIENT} ! appsink name=out sync=false async=false", channel.at());
+    let reader = Play::prepare(&description);
+    // Nor is it later on, when the writer has gone away.
+    for _ in 0..2 {
+        reader.arrive(gst::State::Paused);
+        outlast_the_timeout(&reader);
+        reader.arrive(gst::State::Playing);
+        let writer = channel.writer(LIVE, "");
+        reader.wait_for_element_message("valkka-writer-connected");
+        reader.pull();
+        drop(writer);
+        reader.wait_for_element_message("valkka-writer-lost");
+    }
+}
+
+#[test]
+fn reader_that_was_paused_waits_for_a_writer_as_long_as_one_that_was_not() {
+    let channel = Channel::new();
+    let reader = Play::prepare(&format!("valkkashmsrc name=src {} {PATIENT} ! fakesink", channel.at()));
+    reader.arrive(gst::State::Paused);
+    outlast_the_timeout(&reader);
+    let played = Instant::now();
+    reader.play();
+    let error = reader.wait_for_error();
+    assert_eq!(error.kind::<gst::ResourceError>(), Some(gst::ResourceError::NotFound), "{error}");
+    assert!(played.elapsed() >= Duration::from_secs(1), "after {:?}", played.elapsed());
 }
 
 #[test]
