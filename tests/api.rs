@@ -203,7 +203,8 @@ fn a_camera_that_does_not_answer_keeps_no_browser_waiting() {
     // Chromium opens one WebSocket after the other: this handshake would keep all others from it.
     let waiting = Viewer::connect(&valkka, "ball");
     assert_eq!(pid(), web.as_raw(), "it was not started again before");
-    signal::kill(web, Signal::SIGCONT).expect("it runs");
+    // One that has not answered for long is killed and comes back.
+    let _ = signal::kill(web, Signal::SIGCONT);
     drop(waiting);
     viewer.fragments(20);
 }

@@ -183,8 +183,13 @@ fn a_change_comes_to_its_end_when_whoever_asked_for_it_does_not_wait() {
     let mut impatient = TcpStream::connect(valkka.host()).expect("the port is open");
     let request = format!("DELETE /api/cameras/changes HTTP/1.1\r\nHost: {}\r\n\r\n", valkka.host());
     impatient.write_all(request.as_bytes()).expect("a request is short");
-    let stopping = || (valkka.process("changes.capture")["state"] == "stopping").then_some(());
-    eventually("it is about to stop", SOON, stopping);
+    let begun = || {
+        let status = valkka.status();
+        let processes = status["processes"].as_array().expect("a status has processes");
+        let of_capture = processes.iter().find(|process| process["name"] == "changes.capture");
+        of_capture.is_none_or(|process| process["state"] == "stopping").then_some(())
+    };
+    eventually("it is about to stop", SOON, begun);
     drop(impatient);
     let names = || {
         let status = valkka.status();

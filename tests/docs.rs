@@ -27,7 +27,7 @@ fn the_tour_of_the_readme_works_when_pasted() {
 
     // The shell of terminal 2 has its environment from the step before.
     let analyser = tour.paste(&runtime, 2);
-    analyser.line(r#""label":"motion""#, SOON);
+    analyser.line(r#""label":"motion""#, BUILT);
     writer.line("valkka-reply", SOON);
     drop((writer, analyser));
 

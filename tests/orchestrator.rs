@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::stage::orchestrator::Orchestrator;
-use crate::stage::{Runtime, SOON, Viewer, eventually};
+use crate::stage::{Runtime, SCAN, SOON, Viewer, eventually};
 
 const LIVE: Duration = Duration::from_secs(60);
 
@@ -84,7 +84,7 @@ fn plug_ins_that_are_missing_are_named_with_the_way_to_get_them() {
     let runtime = Runtime::new();
     let mut command = runtime.command("valkka");
     command.env("GST_PLUGIN_PATH", runtime.path("empty")).env("GST_REGISTRY", runtime.path("registry"));
-    let said = runtime.start(command.args(["run", "test:ball", "--listen", "127.0.0.1:0"])).fail(SOON);
+    let said = runtime.start(command.args(["run", "test:ball", "--listen", "127.0.0.1:0"])).fail(SCAN);
     assert!(said.contains("valkkashmsink") && said.contains("GST_PLUGIN_PATH"), "{said}");
 }
 
@@ -116,7 +116,8 @@ fn a_camera_that_stands_still_has_stalled_and_one_that_comes_back_is_live() {
 
     signal::kill(server, Signal::SIGSTOP).expect("it runs");
     wait_for_state(&valkka, "stalled");
-    signal::kill(server, Signal::SIGCONT).expect("it runs");
+    // One that has not answered for long is killed and comes back.
+    let _ = signal::kill(server, Signal::SIGCONT);
     valkka.live(LIVE);
 
     // Another process under the old address: captures find it again by themselves.
@@ -153,7 +154,7 @@ fn a_second_interrupt_does_not_wait_for_a_process_that_hangs() {
     let status = valkka.process.wait(SOON);
     let errors = valkka.process.errors();
     assert!(status.success(), "{status}\n{errors}");
-    assert!(!errors.contains("does not heed"), "{errors}");
+    assert!(!errors.contains("lobby.web: does not heed Signal(SIGTERM)"), "{errors}");
     assert!(!PathBuf::from(format!("/proc/{web}")).exists(), "the process that hangs is left behind");
     assert!(!valkka.channels.exists(), "the run's folder is left behind");
 }

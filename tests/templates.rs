@@ -39,7 +39,7 @@ fn publishes(runtime: &Runtime, channel: &str, writer: &mut Process) {
 fn video(runtime: &Runtime) -> String {
     let plain = runtime.path("video.mkv");
     let description = format!(
-        "videotestsrc num-buffers=100 ! video/x-raw,width=64,height=48,framerate=10/1 ! jpegenc ! matroskamux \
+        "videotestsrc num-buffers=1200 ! video/x-raw,width=64,height=48,framerate=10/1 ! jpegenc ! matroskamux \
          ! filesink location={}",
         plain.display()
     );

@@ -57,12 +57,13 @@ fn frames_that_have_to_be_copied_pass_bit_for_bit() {
 fn three_readers_get_the_same_frames() {
     let runtime = Runtime::new();
     let frames =
-        "videotestsrc num-buffers=100 pattern=snow ! video/x-raw,format=RGB,width=640,height=480,framerate=30/1";
+        "videotestsrc num-buffers=100 pattern=snow ! video/x-raw,format=RGB,width=640,height=480,framerate=10/1";
     let mut original = runtime.launch(&format!("{frames} ! checksumsink sync=false"));
-    // Only one of them is waited for, so the writer is slow enough for the others to be there at the first frame.
+    // Only one of them is waited for: the others look for the channel already, and the writer takes its time.
     let source = format!("{LOSSLESS_SOURCE} initial-frame=newest ! checksumsink sync=false");
     let mut readers: Vec<_> = (0..3).map(|_| runtime.launch(&source)).collect();
-    let mut writer = runtime.launch(&format!("{frames},framerate=30/1 ! {LOSSLESS_SINK} sync=true"));
+    readers.iter().for_each(|reader| reader.watches(SOON));
+    let mut writer = runtime.launch(&format!("{frames} ! {LOSSLESS_SINK} sync=true"));
 
     writer.finish(LONG);
     let expected = original.finish(LONG);

@@ -34,9 +34,12 @@ fn verbs_show_and_change_what_runs() {
 
     let (code, said) = verb(&runtime, &["status"]);
     assert!(code == 0 && said.starts_with("CAMERA") && said.contains("ball.capture"), "{said}");
-    let (_, json) = verb(&runtime, &["status", "--json"]);
-    let status: Value = serde_json::from_str(&json).expect("it is JSON");
-    assert_eq!(status["cameras"][0]["state"], "live");
+    let live = || {
+        let (_, json) = verb(&runtime, &["status", "--json"]);
+        let status: Value = serde_json::from_str(&json).expect("it is JSON");
+        (status["cameras"][0]["state"] == "live").then_some(())
+    };
+    eventually("the camera is live", LIVE, live);
 
     let password = runtime.path("password");
     fs::write(&password, "hush-hush\n").expect("the test's folder is writable");

@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::SOON;
+/// A picture may take that long.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What came back.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Answer {
 #[track_caller]
 pub fn ask(host: &str, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
     let stream = TcpStream::connect(host).expect("the port is open");
-    stream.set_read_timeout(Some(SOON)).expect("a socket has a time limit");
+    stream.set_read_timeout(Some(LIMIT)).expect("a socket has a time limit");
     exchange(stream, host, method, path, headers, body)
 }
 
@@ -52,7 +54,7 @@ pub fn ask(host: &str, method: &str, path: &str, headers: &[&str], body: &str) -
 #[track_caller]
 pub fn ask_socket(socket: &Path, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
     let stream = UnixStream::connect(socket).expect("the socket is open");
-    stream.set_read_timeout(Some(SOON)).expect("a socket has a time limit");
+    stream.set_read_timeout(Some(LIMIT)).expect("a socket has a time limit");
     exchange(stream, "localhost", method, path, headers, body)
 }
 

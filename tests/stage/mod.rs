@@ -21,6 +21,9 @@ pub use viewer::Viewer;
 /// How long a test waits for what should take a moment. Generous: the machine may be busy with other tests.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// How long a test waits for a process that has to look at every plug-in of GStreamer first.
+pub const SCAN: Duration = Duration::from_secs(120);
+
 /// Waits for a fact: asks again and again until the answer is there, and fails the test when it never comes.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, fact: impl FnMut() -> Option<T>) -> T {

@@ -47,7 +47,7 @@ use flow::Flow;
 use reconnect::{Reconnect, SOURCE_ENDED};
 
 /// End of stream that takes longer than this to pass through is not waited for.
-const EOS_LIMIT: Duration = Duration::from_secs(2);
+const EOS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Exit code for a description that cannot be run.
 pub const UNUSABLE: i32 = crate::verbs::Code::Unusable as i32;
@@ -163,6 +163,10 @@ impl Running {
                 self.tell("flow", &flowing);
             }
             if self.ending.is_some_and(|until| Instant::now() >= until) {
+                let limit = EOS_LIMIT.as_secs();
+                eprintln!(
+                    "WARNING: the stream has not ended within {limit} s: a file that is being written may be incomplete"
+                );
                 return Ok(());
             }
         }

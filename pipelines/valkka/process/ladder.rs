@@ -2,7 +2,7 @@
 //!
 //! | step | limit | for whom |
 //! | --- | --- | --- |
-//! | command `eos` | 3 s | pipelines: what is under way is finished, files are complete |
+//! | command `eos` | 6 s | pipelines: what is under way is finished, files are complete |
 //! | SIGINT | 3 s | `gst-launch-1.0` ends cleanly on this only |
 //! | SIGTERM | 1 s | everybody else |
 //! | SIGKILL | 5 s | who heeds nothing |
@@ -31,7 +31,7 @@ enum Step {
 }
 
 const LADDER: [(Step, Duration); 4] = [
-    (Step::EndOfStream, Duration::from_secs(3)),
+    (Step::EndOfStream, Duration::from_secs(6)),
     (Step::Signal(Signal::SIGINT), Duration::from_secs(3)),
     (Step::Signal(Signal::SIGTERM), Duration::from_secs(1)),
     (Step::Signal(Signal::SIGKILL), Duration::from_secs(5)),

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Includes starting GStreamer on a busy machine, and a camera that has just begun to decode.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 const LARGEST_BYTES: u64 = 32 << 20;
 /// Processes at once; more wait for their turn.
 const AT_ONCE: usize = 2;

@@ -130,8 +130,9 @@ export class Strip {
 
   #end(seen, seconds) {
     seen.ended ??= performance.now() / 1000;
-    const now = seen.card?.querySelector(".now");
+    const now = seen.card?.querySelector(".now, .lasted");
     now?.classList.replace("now", "lasted");
+    // An analyser that was not heard for long may yet tell how long it was.
     if (now) say(now, seconds === undefined ? "" : duration(Math.max(1, seconds)));
   }
 
