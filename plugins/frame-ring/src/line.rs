@@ -4,8 +4,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_send_buffer_size, socket_peercred};
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_send_buffer_size};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
@@ -19,7 +20,11 @@ const MOST_DESCRIPTORS: usize = 253;
 
 /// One end of a line.
 #[derive(Debug)]
-pub(crate) struct Line(OwnedFd);
+pub(crate) struct Line {
+    socket: OwnedFd,
+    /// Bytes that it may have on their way, all in all. A part of them is for [`Line::send_last`].
+    room: usize,
+}
 
 /// What came.
 pub(crate) struct Packet {
@@ -53,7 +58,30 @@ impl Line {
     pub fn new(socket: OwnedFd) -> Self {
         // As much as one message and some more; what the system does not allow is as well.
         let _ = set_socket_send_buffer_size(&socket, 4 * MAX_MESSAGE);
-        Self(socket)
+        // The kernel doubles what it is told, for its own needs, and tells the double (socket(7)).
+        let room = socket_send_buffer_size(&socket).map_or(4 * MAX_MESSAGE, |doubled| doubled / 2);
+        let line = Self { socket, room };
+        line.keep_room(true);
+        line
+    }
+
+    /// Whether a quarter of the room is kept back.
+    fn keep_room(&self, kept: bool) {
+        let room = if kept { self.room / 4 * 3 } else { self.room };
+        // Not more than it was granted before.
+        let _ = set_socket_send_buffer_size(&self.socket, room);
+    }
+
+    /// Sends what must not be lost though the other side does not read: there is room for it when the line is full.
+    pub fn send_last(&self, packet: &[u8]) -> Sent {
+        let sent = self.send(packet);
+        if sent != Sent::Full {
+            return sent;
+        }
+        self.keep_room(false);
+        let sent = self.send(packet);
+        self.keep_room(true);
+        sent
     }
 
     pub fn send(&self, packet: &[u8]) -> Sent {
@@ -69,7 +97,7 @@ impl Line {
         }
         loop {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            return match sendmsg(&self.0, &[IoSlice::new(packet)], &mut control, flags) {
+            return match sendmsg(&self.socket, &[IoSlice::new(packet)], &mut control, flags) {
                 Ok(_) => Sent::Yes,
                 Err(Errno::INTR) => continue,
                 // TOOMANYREFS: too many descriptors on their way (RLIMIT_NOFILE); they may arrive some day.
@@ -85,7 +113,7 @@ impl Line {
         let mut bytes = vec![0; MAX_MESSAGE];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let got = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+            match recvmsg(&self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
                 // CONNRESET: the other end went without reading everything. It comes once, before what can still be read.
                 Err(Errno::INTR | Errno::CONNRESET) => continue,
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
@@ -114,19 +142,21 @@ impl Line {
     /// Says that nothing more comes from here. What was sent before can still be read, and the other end can still speak.
     pub fn end(&self) {
         // Fails only when the other end is closed already.
-        let _ = shutdown(&self.0, Shutdown::Write);
+        let _ = shutdown(&self.socket, Shutdown::Write);
     }
 
     /// Who is at the other end: `SO_PEERCRED`.
     pub fn peer(&self) -> io::Result<Peer> {
-        let peer = socket_peercred(&self.0)?;
-        Ok(Peer { pid: peer.pid.as_raw_nonzero().get(), user: peer.uid.as_raw() })
+        // Not by rustix: its process ids are never 0, which one outside of this process's namespace is.
+        let peer = getsockopt(&self.socket, PeerCredentials)?;
+        Ok(Peer { pid: peer.pid(), user: peer.uid() })
     }
 }
 
 /// The process at the other end of a line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
+    /// 0: in a pid namespace that this process does not see, as between containers (pid_namespaces(7)).
     pub pid: i32,
     pub user: u32,
 }
@@ -140,6 +170,6 @@ impl Peer {
 
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

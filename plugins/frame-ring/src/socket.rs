@@ -19,8 +19,10 @@ use rustix::net::{
 
 use crate::address::{AddressError, ChannelAddress};
 
-/// How long a writer waits for the lock of the folder; who has it needs microseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a writer that starts waits for the lock of the folder; who has it needs microseconds, if the machine has time for it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long one that ends does.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 const BACKLOG: i32 = 128;
 
 /// Why a channel cannot be opened for writing.
@@ -87,7 +89,7 @@ impl Listener {
                 _ => OpenError::System { path, doing, source },
             }
         };
-        let _lock = lock(address.folder()).map_err(system("locking its folder"))?;
+        let _lock = lock(address.folder(), LOCK_PATIENCE).map_err(system("locking its folder"))?;
         remove_if_dead(address)?;
         let socket = new_socket().map_err(|e| system("socket")(e.into()))?;
         let name = SocketAddrUnix::new(path).map_err(|e| system("its address")(e.into()))?;
@@ -99,14 +101,14 @@ impl Listener {
         Ok(Self { socket, address: address.clone(), identity })
     }
 
-    /// The next reader that knocks; None when there is none now.
-    pub fn accept(&self) -> Option<OwnedFd> {
+    /// The next reader that knocks; None when there is none now. An error for lack of descriptors or memory: it still knocks.
+    pub fn accept(&self) -> Result<Option<OwnedFd>, Errno> {
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => return Some(socket),
+                Ok(socket) => return Ok(Some(socket)),
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                // AGAIN: nobody. Out of descriptors or memory: they may knock again.
-                Err(_) => return None,
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -121,7 +123,7 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Without the lock a successor could be between its probe and its bind. If it cannot be had, leave the file: it is replaced then.
-        let Ok(_lock) = lock(self.address.folder()) else { return };
+        let Ok(_lock) = lock(self.address.folder(), LAST_PATIENCE) else { return };
         if identity(self.address.path()) == Some(self.identity) {
             let _ = fs::remove_file(self.address.path());
         }
@@ -133,9 +135,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// The lock of a folder, held as long as the file is open. There is no way to wait for flock(2) with a limit but to ask again.
-fn lock(folder: &Path) -> io::Result<File> {
+fn lock(folder: &Path, patience: Duration) -> io::Result<File> {
     let file = File::open(folder)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),

@@ -5,11 +5,12 @@ mod end;
 use std::time::Duration;
 
 use end::{
-    Recorder, TestChannel, frames, next_frame, next_item, options, publish, publish_all, publish_info, wait_until,
+    Recorder, TestChannel, fill_line, frames, next_frame, next_item, options, publish, publish_all, publish_info,
+    wait_until,
 };
 use frame_ring::{
-    Canceller, CloseReason, DetachReason, FrameId, FrameInfo, InitialFrame, Integrity, Item, LostReason, OpenError,
-    Policy, PublishError, ReadError, Reader, Reply, ReplyFormat, StateKind, Writer,
+    Canceller, CloseReason, FrameId, FrameInfo, InitialFrame, Integrity, Item, LostReason, OpenError, Policy,
+    PublishError, Reader, Reply, ReplyFormat, StateKind, Writer,
 };
 
 #[test]
@@ -285,7 +286,7 @@ fn a_reader_that_goes_gives_everything_back() {
         drop(reader);
         wait_until("the reader is gone", || writer.readers() == 0);
         drop(held);
-        assert_eq!(channel.recorder().removed().len(), round + 1);
+        wait_until("that is told", || channel.recorder().removed().len() == round + 1);
     }
     let stats = writer.stats();
     assert_eq!(stats.slots, 8 + 2 + 1 + 9, "slots are used again, not added");
@@ -352,119 +353,68 @@ fn an_answer_to_a_frame_of_the_writer_before_is_not_taken_for_one_to_a_frame_of_
 }
 
 #[test]
-fn lossless_is_refused_unless_the_writer_allows_it() {
+fn the_end_is_told_to_a_reader_whose_line_is_full() {
     let channel = TestChannel::new();
-    let _writer = channel.writer();
-    let mut reader = channel.reader(Policy::Lossless, 4, 4);
-    let refused = loop {
-        match reader.next() {
-            Ok(None) => drop(reader.wait(None).unwrap()),
-            Ok(Some(item)) => panic!("{item:?}"),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(&refused, ReadError::Refused(why) if why.contains("lossless-timeout")), "{refused}");
-    assert!(refused.should_retry());
-}
-
-#[test]
-fn lossless_loses_nothing_and_the_writer_waits() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(20));
-    let mut reader = channel.reader(Policy::Lossless, 3, 3);
+    let writer = channel.writer();
+    let mut reader = channel.reader(Policy::Queue, 4, 4);
     channel.attach(&writer, &mut reader);
-    let publisher = std::thread::spawn({
-        let writer = writer.clone();
-        move || publish_all(&writer, (0..2000u32).map(|n| n.to_le_bytes()))
-    });
-    for n in 0..2000u32 {
-        let frame = next_frame(&mut reader);
-        assert_eq!((frame.as_ref(), frame.lost_before()), (&n.to_le_bytes()[..], 0));
+    fill_line(&writer);
+    writer.eos();
+    // Asked for again and again, also by a stream that begins anew.
+    writer.reset_eos();
+    fill_line(&writer);
+    writer.eos();
+    writer.close(CloseReason::Restart);
+    let mut ends = 0;
+    loop {
+        match next_item(&mut reader) {
+            Item::Event { .. } => {}
+            Item::Eos => ends += 1,
+            Item::Lost(reason) => break assert!(matches!(reason, LostReason::Restart), "{reason:?}"),
+            other => panic!("instead of the end: {other:?}"),
+        }
     }
-    publisher.join().unwrap();
-    let stats = writer.stats().readers[0];
-    assert_eq!((stats.published, stats.taken, stats.dropped.total()), (2000, 2000, 0));
+    assert_eq!(ends, 2);
 }
 
 #[test]
-fn lossless_waits_also_for_room_for_what_is_said_between_the_frames() {
-    const FRAMES: u8 = 40;
+fn what_readers_hold_is_not_written_again_after_the_end() {
     let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(20));
-    // In the queue there is room for all frames.
-    let mut reader = channel.reader(Policy::Lossless, 64, 4);
+    let writer = channel.writer();
+    let mut reader = channel.reader(Policy::Queue, 4, 4);
     channel.attach(&writer, &mut reader);
-    let publisher = std::thread::spawn({
-        let writer = writer.clone();
-        move || {
-            for n in 0..FRAMES {
-                writer.set_state(StateKind::TAGS, vec![n; 100_000]);
-                publish(&writer, &[n]);
-            }
-        }
-    });
-    let stands = || {
-        let before = writer.stats().frames;
-        std::thread::sleep(Duration::from_millis(50));
-        before > 0 && writer.stats().frames == before
-    };
-    wait_until("the line is full", stands);
-    assert!(writer.stats().frames < u64::from(FRAMES), "the line has no room for 4 MB");
-    for n in 0..FRAMES {
-        assert!(
-            matches!(next_item(&mut reader), Item::State { kind: StateKind::TAGS, bytes } if bytes[..] == [n; 100_000])
-        );
-        assert!(
-            matches!(next_item(&mut reader), Item::Frame(frame) if frame.as_ref() == [n] && frame.lost_before() == 0)
-        );
-    }
-    publisher.join().unwrap();
+    publish_all(&writer, [b"1", b"2", b"3"]);
+    let held = frames(&mut reader, 3);
+    let slow = writer.stats().dropped;
+    writer.close(CloseReason::Restart);
+    assert!(writer.take_slot().is_none() && writer.copy_slot(1).unwrap().is_none());
+    writer.ensure_slot_size(100 << 20).unwrap();
+    assert!(writer.copy_slot(100 << 20).unwrap().is_none());
+    assert_eq!(held.iter().map(|frame| frame.as_ref()).collect::<Vec<_>>(), [b"1", b"2", b"3"]);
+    assert_eq!(writer.stats().dropped, slow);
 }
 
 #[test]
-fn a_lossless_reader_that_does_not_read_is_detached_in_the_end_and_told_why() {
+fn a_delta_frame_behind_the_gate_takes_no_room() {
     let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_millis(30));
-    let mut reader = channel.reader(Policy::Lossless, 2, 2);
+    let writer = channel.writer();
+    let mut reader = channel.reader(Policy::Queue, 2, 4);
     channel.attach(&writer, &mut reader);
-    publish_all(&writer, (0..4u8).map(|n| [n]));
-    assert!(matches!(channel.recorder().removed()[..], [(1, DetachReason::TooSlow { timeout_ms: 30 })]));
-    // What it had not taken is gone; what it is told comes all the same.
-    assert!(
-        matches!(next_item(&mut reader), Item::Lost(LostReason::Detached(why)) if why.contains("lossless-timeout"))
-    );
-}
-
-#[test]
-fn a_wait_for_a_lossless_reader_can_be_cancelled() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
-    let mut reader = channel.reader(Policy::Lossless, 1, 1);
-    channel.attach(&writer, &mut reader);
-    let cancel = Canceller::new().unwrap();
-    let publisher = std::thread::spawn({
-        let (writer, cancel) = (writer.clone(), cancel.clone());
-        move || {
-            let publish = || {
-                let slot = writer.copy_slot(1).unwrap().unwrap();
-                writer.publish_copy(slot, 1, &FrameInfo::default(), b"", &cancel)
-            };
-            publish().and_then(|_| publish())
-        }
-    });
-    wait_until("the second is being published", || writer.stats().frames == 2);
-    cancel.cancel();
-    assert!(matches!(publisher.join().unwrap(), Err(PublishError::Cancelled(_))));
-    // As long as it is cancelled, nothing waits.
-    assert!(writer.finish(&cancel).is_err());
-    cancel.reset();
-    let finisher = std::thread::spawn({
-        let (writer, cancel) = (writer.clone(), cancel.clone());
-        move || writer.finish(&cancel)
-    });
-    assert_eq!([0, 1], [0, 1].map(|_| next_frame(&mut reader).id().seq), "nothing is lost");
-    finisher.join().unwrap().unwrap();
-    writer.finish(&cancel).unwrap();
+    let delta = FrameInfo { delta: true, ..FrameInfo::default() };
+    publish(&writer, b"K");
+    publish_info(&writer, b"a", &delta, b"").unwrap();
+    reader.line().set_paused(true);
+    wait_until("the pause is known", || writer.stats().readers[0].paused);
+    publish_info(&writer, b"b", &delta, b"").unwrap();
+    reader.line().set_paused(false);
+    wait_until("the pause is over", || !writer.stats().readers[0].paused);
+    // It cannot be decoded without b: K and a can.
+    publish_info(&writer, b"c", &delta, b"").unwrap();
+    assert_eq!(frames(&mut reader, 2).iter().map(|frame| frame.as_ref()).collect::<Vec<_>>(), [b"K", b"a"]);
+    let stats = writer.stats();
+    assert_eq!((stats.readers[0].dropped.slow, stats.readers[0].dropped.keyframe), (0, 1));
+    writer.close(CloseReason::Restart);
+    assert_eq!(writer.stats().dropped, stats.dropped, "it is counted also when its reader has gone");
 }
 
 #[test]

@@ -44,5 +44,6 @@ fn a_reader_that_comes_and_goes_a_thousand_times_leaves_nothing() {
     }
     wait_until("all are gone", || scene.writer.readers() == 1);
     scene.honest_reader_is_served();
-    assert_eq!(descriptors(), before);
+    // The thread that serves them closes a line a moment after it has let the reader go.
+    wait_until("all is closed", || descriptors() <= before);
 }

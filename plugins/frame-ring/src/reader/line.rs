@@ -50,7 +50,8 @@ impl LineHandle {
         let mut inner = self.inner();
         inner.paused = paused;
         if let Some(line) = &inner.line {
-            line.send(&ReaderMessage::Pause(paused).encode());
+            // Also where it has answered more than the writer has read: one that stays paused would get nothing for ever.
+            line.send_last(&ReaderMessage::Pause(paused).encode());
         }
     }
 

@@ -381,7 +381,7 @@ impl Reader {
     /// Notes what is missing before a frame, and keeps back what cannot be decoded.
     fn deliver(&mut self, mut frame: Frame) -> Progress {
         let seq = frame.id().seq;
-        let missing = self.last_seq.map_or(0, |last| seq.saturating_sub(last + 1));
+        let missing = self.last_seq.map_or(0, |last| seq.saturating_sub(last.saturating_add(1)));
         // The writer sees to it that nothing undecodable is sent. If it is all the same, a decoder is not the place to find out.
         if frame.info().delta && (missing > 0 || self.first_of_writer || self.needs_keyframe) {
             self.needs_keyframe = true;

@@ -186,6 +186,10 @@ impl Channel {
 
     /// A slot for a copy. One is free by the plan; only where upstream keeps published buffers can it need one more.
     pub fn slot_for_copy(&mut self, aftermath: &mut Aftermath) -> Result<Option<u32>, MemoryError> {
+        if self.closed {
+            // Readers look at what they held when it was closed, and give nothing back any more.
+            return Ok(None);
+        }
         self.collect(aftermath);
         let capacity = self.plan.capacity();
         let Some(generation) = self.current.as_mut() else { return Ok(None) };
@@ -358,7 +362,7 @@ impl Channel {
         self.totals.dropped_by_former_readers += reader.stats().dropped.total();
         if reason != DetachReason::Gone {
             let closing = WriterMessage::Closing { reason: CloseReason::Detached, text: reason.to_string() };
-            reader.line.send(&closing.encode(self.seq));
+            reader.line.send_last(&closing.encode(self.seq));
             reader.line.end();
         }
         self.leaving.push(Leaving { reader, trusted });
@@ -407,22 +411,18 @@ impl Channel {
         }
     }
 
-    /// The end of the stream. False: somebody could not be told yet.
-    pub fn send_eos(&mut self) -> bool {
-        self.serial += u32::from(!self.eos);
-        self.eos = true;
+    /// The end of the stream.
+    pub fn send_eos(&mut self) {
+        if std::mem::replace(&mut self.eos, true) {
+            return;
+        }
+        self.serial += 1;
         let seq = self.seq;
-        let untold = self.readers.values_mut().filter_map(|reader| (!reader.send_eos(seq)).then_some(())).count();
-        untold == 0
-    }
-
-    pub fn eos_is_due(&mut self) -> bool {
-        self.eos && !self.send_eos()
+        self.readers.values().for_each(|reader| reader.send_eos(seq));
     }
 
     pub fn reset_eos(&mut self) {
         self.eos = false;
-        self.readers.values_mut().for_each(ReaderRecord::reset_eos);
     }
 
     /// Says good-bye to everybody. No slot is written again: readers keep what they hold, and take what waits for them.
@@ -431,7 +431,8 @@ impl Channel {
         let closing = WriterMessage::Closing { reason, text: text.into() }.encode(self.seq);
         let mut gone: Vec<ReaderRecord> = std::mem::take(&mut self.readers).into_values().collect();
         for reader in &gone {
-            reader.line.send(&closing);
+            reader.line.send_last(&closing);
+            self.totals.dropped_by_former_readers += reader.stats().dropped.total();
             aftermath.notices.push(Notice::Removed(reader.id, DetachReason::Closing));
         }
         gone.extend(self.leaving.drain(..).map(|leaving| leaving.reader));
@@ -443,6 +444,10 @@ impl Channel {
         }
         if let Some(generation) = &mut self.current {
             generation.set_newest(None, &mut aftermath.keeps);
+        }
+        // A publisher whose wait was cancelled has a loan as well.
+        for generation in self.current.iter_mut().chain(&mut self.old) {
+            generation.ledger.drop_keeps(&mut aftermath.keeps);
         }
     }
 

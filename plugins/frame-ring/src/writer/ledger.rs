@@ -92,6 +92,11 @@ impl Ledger {
         slot.keep.take()
     }
 
+    /// Nothing is kept any more, also where loans go on.
+    pub fn drop_keeps(&mut self, keeps: &mut Vec<Keep>) {
+        keeps.extend(self.slots.iter_mut().filter_map(|slot| slot.keep.take()));
+    }
+
     /// Would the slot be free with one loan less?
     pub fn is_last_loan(&self, number: u32) -> bool {
         let slot = &self.slots[number as usize];

@@ -10,6 +10,7 @@
 //! One thread publishes at a time; the others may come at any time. Doorbells are rung, kept buffers dropped and the application called
 //! when the lock is free again. Sends under the lock are of the kind that returns at once when the line is full.
 
+mod arrivals;
 mod channel;
 mod generation;
 mod ledger;
@@ -36,6 +37,7 @@ use crate::cancel::{Cancelled, Canceller};
 use crate::frame::{Reply, StateKind};
 use crate::message::{CloseReason, MAX_BODY};
 use crate::socket::{Listener, OpenError};
+use arrivals::Arrivals;
 use channel::Channel;
 use generation::Plan;
 use publish::Unfinished;
@@ -43,8 +45,6 @@ use reader::{Aftermath, Notice};
 
 /// Most readers that a channel can have.
 pub const MAX_READERS: u32 = 64;
-/// How long close() tries to tell the end of the stream to a reader that does not listen.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How a channel is written.
 #[derive(Debug, Clone)]
@@ -61,7 +61,8 @@ pub struct WriterOptions {
     pub checksum: bool,
 }
 
-/// What a writer tells the application. Called from the service thread or from the thread that publishes, never with a lock held.
+/// What a writer tells the application. Called from the service thread or from a thread that publishes, which must not publish here.
+/// A reader is added before anything else is told of its going.
 pub trait WriterEvents: Send + Sync + 'static {
     /// A reader has attached.
     fn reader_added(&self, reader: &ReaderStats);
@@ -87,6 +88,7 @@ struct Shared {
     channel: Mutex<Channel>,
     /// Held while a frame is being published, also while a lossless reader is waited for. Inside: what a cancelled publish left.
     publishing: Mutex<Option<Unfinished>>,
+    arrivals: Mutex<Arrivals>,
     events: Arc<dyn WriterEvents>,
     options: WriterOptions,
     plan: Plan,
@@ -114,27 +116,42 @@ impl Shared {
 
     /// Does what was noted under the lock.
     fn conclude(&self, aftermath: Aftermath) {
-        let Aftermath { rings, keeps, notices } = aftermath;
+        let Aftermath { rings, keeps, notices, wake_waiting } = aftermath;
         for doorbell in rings {
             // Fails only when the counter is full: the reader has not looked for 2^64 frames.
             let _ = rustix::io::write(&*doorbell, &1u64.to_ne_bytes());
         }
         drop(keeps);
+        if wake_waiting {
+            self.wake_waiting();
+        }
         for notice in notices {
             match notice {
                 Notice::Added(reader) => {
                     self.wake_waiting();
                     self.events.reader_added(&reader);
+                    // Whoever has removed it meanwhile, in another thread, leaves it to this one to tell.
+                    let gone = self.arrivals().announced(reader.id);
+                    if let Some(reason) = gone {
+                        self.events.reader_removed(reader.id, &reason);
+                    }
                 }
                 Notice::Removed(reader, reason) => {
                     self.wake_waiting();
-                    self.events.reader_removed(reader, &reason);
+                    let told = self.arrivals().leave(reader, reason);
+                    if let Some(reason) = told {
+                        self.events.reader_removed(reader, &reason);
+                    }
                 }
                 Notice::Slow(reader, dropped) => self.events.reader_slow(reader, dropped),
                 Notice::Reply(reader, reply) => self.events.reply(reader, reply),
                 Notice::ForceKeyUnit(reader) => self.events.force_key_unit(reader),
             }
         }
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_waiting(&self) {
@@ -188,6 +205,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             channel: Mutex::new(Channel::new(plan, options.max_readers, lossless, for_channel)),
             publishing: Mutex::new(None),
+            arrivals: Mutex::default(),
             events,
             plan,
             attention,
@@ -280,10 +298,6 @@ impl Writer {
 impl ServiceHandle {
     fn close(&self, reason: CloseReason) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let deadline = Instant::now() + LAST_WORDS;
-        while self.shared.channel().eos_is_due() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
         let mut aftermath = Aftermath::default();
         let text = match reason {
             CloseReason::Restart => "the writer stops",

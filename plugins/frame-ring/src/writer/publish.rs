@@ -158,11 +158,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Nobody waits any more until everybody has this frame.
+    /// Nobody waits any more until everybody has this frame. Readers that do not have it miss it, and it is counted.
     fn give_up(&self, left: Option<Unfinished>) {
-        let Some(Unfinished { frame, generation, .. }) = left else { return };
+        let Some(Unfinished { frame, generation, waits_for }) = left else { return };
         let mut aftermath = Aftermath::default();
-        self.shared.channel().end_publishing(&frame, generation, &mut aftermath);
+        let mut channel = self.shared.channel();
+        for id in waits_for {
+            if let Some(reader) = channel.readers.get_mut(&id) {
+                reader.miss();
+            }
+        }
+        channel.end_publishing(&frame, generation, &mut aftermath);
+        drop(channel);
         self.shared.conclude(aftermath);
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Aftermath {
     pub rings: Vec<Arc<OwnedFd>>,
     pub keeps: Vec<Keep>,
     pub notices: Vec<Notice>,
+    /// Whoever waits for readers is to look again.
+    pub wake_waiting: bool,
 }
 
 /// What the application is told.
@@ -104,7 +106,6 @@ pub(super) struct ReaderRecord {
     key_unit_at: Option<Instant>,
     slow_at: Option<Instant>,
     replies: (Option<Instant>, u32),
-    eos_sent: bool,
 }
 
 impl From<Lie> for Offer {
@@ -132,7 +133,6 @@ impl ReaderRecord {
             key_unit_at: None,
             slow_at: None,
             replies: (None, 0),
-            eos_sent: false,
         }
     }
 
@@ -157,6 +157,11 @@ impl ReaderRecord {
             Ok(Sent::Full | Sent::HungUp) => return self.drop_newest(|dropped| dropped.line += 1),
             Err(error) => return Offer::Detach(DetachReason::Memory(error.to_string())),
         }
+        if self.is_behind_the_gate(frame) {
+            // Before room is made for it, or waited for.
+            self.ask_for_keyframe(aftermath);
+            return self.drop_newest(|dropped| dropped.keyframe += 1);
+        }
         if self.waiting() >= u64::from(self.grant.depth) {
             if self.grant.policy == Policy::Lossless {
                 return Offer::Wait;
@@ -165,7 +170,8 @@ impl ReaderRecord {
                 return lie.into();
             }
         }
-        if frame.delta && !self.gate_open {
+        if self.is_behind_the_gate(frame) {
+            // Making room has taken what it depends on.
             self.ask_for_keyframe(aftermath);
             return self.drop_newest(|dropped| dropped.keyframe += 1);
         }
@@ -181,6 +187,17 @@ impl ReaderRecord {
         port.push(frame.slot, frame.seq, frame.delta, &mut channel.current.ledger);
         aftermath.rings.extend(port.doorbell());
         Offer::Done
+    }
+
+    fn is_behind_the_gate(&self, frame: &Published) -> bool {
+        frame.delta && !self.gate_open
+    }
+
+    /// A frame that it was promised cannot be waited for any more.
+    pub fn miss(&mut self) {
+        if !self.paused {
+            self.drop_newest(|dropped| dropped.slow += 1);
+        }
     }
 
     fn drop_newest(&mut self, count: impl FnOnce(&mut Dropped)) -> Offer {
@@ -281,16 +298,9 @@ impl ReaderRecord {
         Sent::Yes
     }
 
-    /// Sends the end of the stream, once. False: the line is full, try again.
-    pub fn send_eos(&mut self, after: u64) -> bool {
-        if !self.eos_sent {
-            self.eos_sent = self.line.send(&WriterMessage::Eos.encode(after)) != Sent::Full;
-        }
-        self.eos_sent
-    }
-
-    pub fn reset_eos(&mut self) {
-        self.eos_sent = false;
+    /// Sends the end of the stream.
+    pub fn send_eos(&self, after: u64) {
+        self.line.send_last(&WriterMessage::Eos.encode(after));
     }
 
     /// Takes back what the reader has given back, in all generations; forgets ports that are done with.

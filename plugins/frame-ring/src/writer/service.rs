@@ -23,6 +23,8 @@ use crate::socket::Listener;
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Who knocks while so many have not said yet what they want waits in the kernel's queue.
 const MOST_HANDSHAKES: usize = 32;
+/// Without descriptors or memory, those who knock are looked at again after this time.
+const SHORTAGE: Duration = Duration::from_millis(100);
 /// A reader that talks without end lets the others speak after so many messages.
 const MESSAGES_IN_TURN: usize = 64;
 
@@ -49,6 +51,8 @@ struct Service {
     next_token: u64,
     /// The listener is not watched: too many knock.
     crowded: bool,
+    /// Nobody can be let in before, for lack of descriptors or memory.
+    short_until: Option<Instant>,
 }
 
 /// What is to happen with a line.
@@ -59,8 +63,15 @@ enum Verdict {
 
 /// Runs until `stop` is cancelled. The listener's socket is removed at the end.
 pub(super) fn run(shared: Arc<Shared>, listener: Listener, epoll: OwnedFd, stop: Canceller) {
-    let mut service =
-        Service { shared, listener, epoll, callers: HashMap::new(), next_token: FIRST_LINE, crowded: false };
+    let mut service = Service {
+        shared,
+        listener,
+        epoll,
+        callers: HashMap::new(),
+        next_token: FIRST_LINE,
+        crowded: false,
+        short_until: None,
+    };
     let mut events = Vec::with_capacity(16);
     while !stop.is_cancelled() {
         events.clear();
@@ -97,14 +108,22 @@ impl Service {
     }
 
     fn time_to_next_deadline(&self) -> Option<Timespec> {
-        let left = self.deadlines().min()?.saturating_duration_since(Instant::now());
+        let left = self.deadlines().chain(self.short_until).min()?.saturating_duration_since(Instant::now());
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) })
     }
 
     /// Lets those in who knock.
     fn answer(&mut self) {
         while self.deadlines().count() < MOST_HANDSHAKES {
-            let Some(socket) = self.listener.accept() else { return };
+            let socket = match self.listener.accept() {
+                Ok(Some(socket)) => socket,
+                Ok(None) => return,
+                Err(_) => {
+                    // The listener stays readable: looking at once would be a loop.
+                    self.short_until = Some(Instant::now() + SHORTAGE);
+                    break;
+                }
+            };
             let line = Arc::new(Line::new(socket));
             let why = match line.peer() {
                 Ok(peer) if peer.is_admitted() => {
@@ -140,14 +159,20 @@ impl Service {
 
     fn forget_silent_callers(&mut self) {
         let now = Instant::now();
-        self.callers.retain(|_, (line, caller)| match caller {
-            Caller::Knocking { deadline, .. } if *deadline <= now => {
-                refuse(line, "the reader did not say what it wants".into());
-                false
+        let overdue = |caller: &Caller| matches!(caller, Caller::Knocking { deadline, .. } if *deadline <= now);
+        let late: Vec<_> =
+            self.callers.iter().filter(|(_, (_, caller))| overdue(caller)).map(|(token, _)| *token).collect();
+        for token in late {
+            // It may have been this thread that had no time.
+            self.hear(token);
+            if self.callers.get(&token).is_some_and(|(_, caller)| overdue(caller))
+                && let Some((line, _)) = self.callers.remove(&token)
+            {
+                refuse(&line, "the reader did not say what it wants".into());
             }
-            _ => true,
-        });
-        if self.crowded && self.deadlines().count() < MOST_HANDSHAKES {
+        }
+        self.short_until = self.short_until.filter(|until| *until > now);
+        if self.crowded && self.short_until.is_none() && self.deadlines().count() < MOST_HANDSHAKES {
             self.listen(true);
             self.answer();
         }
@@ -245,7 +270,11 @@ impl Service {
                 }
             }
             ReaderMessage::ForceKeyUnit => record.ask_for_keyframe(&mut aftermath),
-            ReaderMessage::Pause(paused) => record.paused = paused,
+            ReaderMessage::Pause(paused) => {
+                record.paused = paused;
+                // A publisher that waits for it need not any more.
+                aftermath.wake_waiting = true;
+            }
             ReaderMessage::Leave => channel.detach(reader, DetachReason::Gone, &mut aftermath),
             // A second attach changes nothing; a message that we do not know is of a newer version.
             ReaderMessage::Attach(_) | ReaderMessage::Unknown(_) => {}
@@ -262,7 +291,7 @@ impl Service {
             self.shared.channel().withdraw(grant);
             return Err(why.into());
         }
-        Ok(self.commit(line, pid, grant, attach))
+        self.commit(line, pid, grant, attach)
     }
 
     /// Memory for all that is reserved. Not under the lock: it takes milliseconds for each large slot.
@@ -286,11 +315,21 @@ impl Service {
         }
     }
 
-    fn commit(&self, line: &Arc<Line>, pid: i32, grant: Grant, attach: &Attach) -> u32 {
+    fn commit(&self, line: &Arc<Line>, pid: i32, grant: Grant, attach: &Attach) -> Result<u32, Refusal> {
         let mut aftermath = Aftermath::default();
-        let reader = self.shared.channel().attach(line.clone(), pid, grant, attach.initial, &mut aftermath);
+        let reader = {
+            let mut channel = self.shared.channel();
+            if channel.closed {
+                // While its memory was being fetched.
+                channel.withdraw(grant);
+                return Err(Refusal::Closing);
+            }
+            let reader = channel.attach(line.clone(), pid, grant, attach.initial, &mut aftermath);
+            self.shared.arrivals().announce(reader);
+            reader
+        };
         self.shared.conclude(aftermath);
-        reader
+        Ok(reader)
     }
 }
 

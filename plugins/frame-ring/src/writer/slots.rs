@@ -22,11 +22,11 @@ impl Writer {
     }
 
     fn grow_slots(&self, bytes: u64) -> Result<(), MemoryError> {
-        let (have, needed) = {
+        let (closed, have, needed) = {
             let channel = self.shared.channel();
-            (channel.slot_size(), channel.slots_needed())
+            (channel.closed, channel.slot_size(), channel.slots_needed())
         };
-        if bytes <= have && have > 0 {
+        if closed || (bytes <= have && have > 0) {
             return Ok(());
         }
         let generation = Generation::create(self.next_generation(), bytes, self.shared.plan, needed)?;
@@ -67,7 +67,7 @@ impl Writer {
     }
 
     /// A slot for a copy of `bytes` (payload, and metas that do not fit beside the header). Starts a generation when slots are too small.
-    /// None: there is none at all; count the frame as dropped.
+    /// None: there is none at all, or the writer is closed; count the frame as dropped.
     pub fn copy_slot(&self, bytes: usize) -> Result<Option<SlotMut>, MemoryError> {
         let _publishing = self.shared.publishing();
         let have = self.shared.channel().slot_size();

@@ -136,9 +136,11 @@ impl Scene {
 
     pub fn liar_is_detached_for(&mut self, what: &str) {
         self.honest_reader_is_served();
-        let removed = self.channel.recorder().removed();
-        let Some((_, DetachReason::Protocol(why))) = removed.last() else { panic!("{removed:?}") };
-        assert!(why.contains(what), "{why}");
+        let is_told = || {
+            let removed = self.channel.recorder().removed();
+            matches!(removed.last(), Some((_, DetachReason::Protocol(why))) if why.contains(what))
+        };
+        wait_until(&format!("it is detached for {what}"), is_told);
         self.honest_reader_is_served();
     }
 }

@@ -129,6 +129,14 @@ pub fn publish_info(writer: &Writer, payload: &[u8], info: &FrameInfo, metas: &[
     writer.publish_copy(slot, payload.len(), info, metas, &Canceller::new().unwrap())
 }
 
+/// Says so much that a reader that does not read has no room for more.
+pub fn fill_line(writer: &Writer) {
+    let dropped = writer.stats().events_dropped;
+    while writer.stats().events_dropped == dropped {
+        writer.send_event(1, &[0; 1000]);
+    }
+}
+
 pub fn next_item(reader: &mut Reader) -> Item {
     let deadline = Instant::now() + DEADLINE;
     loop {
