@@ -79,8 +79,9 @@ fn frames_out_of_order_keep_their_times() {
                   ! x264enc bframes=3 b-adapt=false speed-preset=fast key-int-max=30 ! h264parse";
     let reference = Play::launch(&format!("{source} ! appsink name=out sync=false"));
     let channel = Channel::new();
-    let writer = channel.writer(source, "wait-for-reader=true lossless-timeout=30000000000");
+    // Before the writer: what is older than the reading pipeline has lost its time.
     let reader = channel.sampling_reader("policy=lossless");
+    let writer = channel.writer(source, "wait-for-reader=true lossless-timeout=30000000000");
     let times = |play: &Play| -> Vec<_> {
         std::iter::from_fn(|| play.output().try_pull_sample(gst::ClockTime::from_seconds(30)))
             .map(|sample| {

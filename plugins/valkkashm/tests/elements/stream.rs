@@ -18,6 +18,14 @@ fn events_of(reader: &Play) -> Arc<Mutex<Vec<gst::Event>>> {
     seen
 }
 
+/// A reader, and all events that arrive at its `out`: looked for before it plays, since they may be there at once.
+fn watched_reader(channel: &Channel) -> (Play, Arc<Mutex<Vec<gst::Event>>>) {
+    let reader = Play::prepare(&format!("valkkashmsrc name=src {} ! appsink name=out sync=false", channel.at()));
+    let seen = events_of(&reader);
+    reader.play();
+    (reader, seen)
+}
+
 fn wait_for_event<T>(seen: &Mutex<Vec<gst::Event>>, what: &str, find: impl Fn(&gst::Event) -> Option<T>) -> T {
     let mut found = None;
     until(what, || {
@@ -230,8 +238,7 @@ fn tags_reach_readers_that_come_later() {
     send(&writer, gst::event::Tag::new(tags));
     writer.push(buffer([2], 1));
     until("two frames", || writer.stat("sink", "frames") == 2);
-    let reader = channel.sampling_reader("");
-    let seen = events_of(&reader);
+    let (reader, seen) = watched_reader(&channel);
     assert_eq!(reader.pull_bytes(), [2], "the newest frame, at once");
     let title = wait_for_event(&seen, "the tags", |event| match event.view() {
         gst::EventView::Tag(tag) => tag.tag().get::<gst::tags::Title>().map(|title| title.get().to_string()),
@@ -306,8 +313,7 @@ fn sticky_custom_events_reach_readers_that_come_later() {
     send(&writer, gst::event::CustomDownstreamSticky::new(gst::Structure::new_empty("sticky-two")));
     writer.push(buffer([2], 1));
     until("two frames", || writer.stat("sink", "frames") == 2);
-    let reader = channel.sampling_reader("");
-    let seen = events_of(&reader);
+    let (reader, seen) = watched_reader(&channel);
     reader.pull();
     let of = |name: &'static str| {
         move |event: &gst::Event| event.structure().filter(|s| s.name() == name).map(|s| s.to_owned())
@@ -402,8 +408,7 @@ fn stream_after_the_end_reaches_readers_that_wait_for_it() {
     assert!(second.flags().contains(gst::BufferFlags::DISCONT));
     assert_eq!(sample.caps().map(|caps| caps.to_string()).as_deref(), Some("application/x-other"));
     // The first stream's tags are not the second's.
-    let late = channel.sampling_reader("");
-    let seen = events_of(&late);
+    let (late, seen) = watched_reader(&channel);
     late.pull();
     let tagged = |event: &gst::Event| match event.view() {
         gst::EventView::Tag(tag) => tag.tag().n_tags() > 0,
