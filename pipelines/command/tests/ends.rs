@@ -151,10 +151,12 @@ fn a_frontend_that_does_not_read_costs_events_and_no_time() {
     let dropped = (0..200).filter(|_| events.send("picture", &kilobytes).is_err()).count();
     // 20 MB offered, 4 MB and a socket's buffer kept.
     assert!((100..200).contains(&dropped), "{dropped} dropped");
-    let Err(EventError::Dropped { dropped: counted }) = events.send("picture", &kilobytes) else {
-        panic!("it is full")
-    };
-    assert_eq!(counted, dropped as u64 + 1);
+    // On a busy machine the socket's buffer may be filled only now, which makes room for one or two more.
+    let counted = (0..20).find_map(|_| match events.send("picture", &kilobytes) {
+        Err(EventError::Dropped { dropped }) => Some(dropped),
+        _ => None,
+    });
+    assert_eq!(counted.expect("it is full"), dropped as u64 + 1);
     drop(bare);
 }
 
