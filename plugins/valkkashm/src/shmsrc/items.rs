@@ -18,7 +18,7 @@ use crate::{
     errors,
     events::{self, StreamEvent},
     lock::lock,
-    metas::layout,
+    metas::{known::Known, layout},
     policy::OnWriterLost,
 };
 
@@ -160,7 +160,8 @@ impl ValkkaShmSrc {
             negotiation.video = layout::raw_video(&caps);
             negotiation.caps = Some(caps);
         }
-        stream.blank = None;
+        // What was checked was so against the caps before.
+        (stream.blank, stream.metas) = (None, Known::default());
         // Pushes the caps and asks downstream whether it looks at video metas.
         if !self.obj().negotiate() {
             return Err(gst::FlowError::NotNegotiated);

@@ -12,7 +12,11 @@ use super::{
 use crate::{
     frame_meta::FrameMark,
     lock::lock,
-    metas::{self, known::Known, layout},
+    metas::{
+        self,
+        known::Known,
+        layout::{self, Checked},
+    },
     time::Origin,
 };
 
@@ -35,8 +39,8 @@ impl ValkkaShmSrc {
     fn blank(&self, wrappers: &WrapperPool, metas: &Known) -> Blank {
         let mut buffer = wrappers.wrapper();
         let new = buffer.get_mut().expect("nobody else has it yet");
-        let layout = metas.layout().filter(|_| lock(&self.negotiation).video.is_some());
-        let laid_out = layout.and_then(|(_, checked)| checked).is_some_and(|checked| checked.restore(new));
+        let layout = metas.layout().and_then(|(_, checked)| checked);
+        let laid_out = layout.is_some_and(|checked| checked.restore(new));
         if !laid_out {
             layout::remove(new);
         }
@@ -90,7 +94,8 @@ impl ValkkaShmSrc {
     #[cold]
     fn read_metas(&self, stream: &mut Stream, frame: &Frame) {
         stream.blank = None;
-        if let Err(error) = stream.metas.read(frame.metas(), frame.as_ref().len()) {
+        let video = lock(&self.negotiation).video.clone();
+        if let Err(error) = stream.metas.read(frame.metas(), frame.as_ref().len(), video.as_ref()) {
             gst::warning!(CAT, imp = self, "Metas of frame {} are lost: {error}", frame.id());
             self.metas_dropped.fetch_add(1, Relaxed);
         }
@@ -99,19 +104,21 @@ impl ValkkaShmSrc {
     /// Gives the picture the default layout when downstream does not look at metas. False when the layout that the
     /// writer told is none.
     fn lay_out(&self, Blank { buffer, laid_out }: Blank, metas: &Known) -> (gst::Buffer, bool) {
-        let negotiation = lock(&self.negotiation);
-        let (Some(video), Some((layout, _))) = (&negotiation.video, metas.layout()) else {
-            return (buffer, true);
+        let Some((layout, checked)) = metas.layout() else { return (buffer, true) };
+        let video = {
+            let negotiation = lock(&self.negotiation);
+            let Some(video) = &negotiation.video else { return (buffer, true) };
+            if laid_out && (negotiation.video_meta || checked.is_some_and(Checked::is_default)) {
+                return (buffer, true);
+            }
+            video.clone()
         };
-        if !laid_out {
-            gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame: {layout:?}");
-            self.metas_dropped.fetch_add(1, Relaxed);
-            return (buffer, false);
+        if laid_out {
+            return self.to_default(buffer, &video);
         }
-        if negotiation.video_meta || layout::is_default(layout, video) {
-            return (buffer, true);
-        }
-        self.to_default(buffer, video)
+        gst::warning!(CAT, imp = self, "The writer's layout does not fit its frame and caps: {layout:?}");
+        self.metas_dropped.fetch_add(1, Relaxed);
+        (buffer, false)
     }
 
     #[inline(never)]

@@ -7,7 +7,10 @@ use frame_ring::{
     Reply, ReplyFormat, StateKind, Writer, WriterEvents, WriterOptions,
 };
 use gst::prelude::*;
-use gstvalkkashm::{events, metas::wire};
+use gstvalkkashm::{
+    events,
+    metas::wire::{self, VideoLayout},
+};
 
 use crate::stage::{Channel, buffer, until};
 
@@ -42,6 +45,22 @@ fn publish(writer: &Writer, bytes: &[u8], metas: &[u8]) {
     let info = FrameInfo { time: Some(i64::MIN), dts_offset: Some(i64::MAX), flags: u32::MAX, ..FrameInfo::default() };
     let cancel = Canceller::new().expect("eventfd");
     writer.publish_copy(slot, bytes.len(), &info, metas, &cancel).expect("published");
+}
+
+fn layout(format: &'static str, width: u32, height: u32, offsets: &[u64], strides: &[i32]) -> VideoLayout {
+    let (offsets, strides) = (offsets.to_vec(), strides.to_vec());
+    VideoLayout { width, height, offsets, strides, format: format.into(), ..Default::default() }
+}
+
+fn metas_of(layout: VideoLayout) -> Vec<u8> {
+    let mut metas = Vec::new();
+    wire::encode(&wire::Record::Video(layout), &mut metas);
+    metas
+}
+
+fn set_caps(writer: &Writer, format: &str, width: u32, height: u32) {
+    let caps = format!("video/x-raw, format=(string){format}, width=(int){width}, height=(int){height}");
+    writer.set_state(StateKind::CAPS, caps.into_bytes());
 }
 
 #[test]
@@ -87,19 +106,10 @@ fn caps_without_sense_are_an_error() {
 fn metas_without_sense_are_counted_and_frames_flow() {
     let channel = Channel::new();
     let writer = writer(&channel);
-    writer.set_state(StateKind::CAPS, b"video/x-raw, format=(string)GRAY8, width=(int)8, height=(int)8".to_vec());
+    set_caps(&writer, "GRAY8", 8, 8);
     let reader = channel.sampling_reader("policy=queue queue-size=64");
     until("a reader", || writer.readers() == 1);
-    let mut outside = Vec::new();
-    let layout = wire::VideoLayout {
-        width: 8,
-        height: 8,
-        offsets: vec![1 << 40],
-        strides: vec![8],
-        format: "GRAY8".into(),
-        ..Default::default()
-    };
-    wire::encode(&wire::Record::Video(layout), &mut outside);
+    let outside = metas_of(layout("GRAY8", 8, 8, &[1 << 40], &[8]));
     let mut custom = Vec::new();
     for name in ["GstVideoMeta", "no type name", "valkka-frame"] {
         let (name, structure) = (name.into(), "s, a=(int)1;".into());
@@ -117,6 +127,50 @@ fn metas_without_sense_are_counted_and_frames_flow() {
         // All flags of the word were set, this one as well.
         assert!(buffer.flags().contains(gst::BufferFlags::CORRUPTED) || !corrupted);
         assert_eq!(reader.stat("src", "metas-dropped"), dropped);
+    }
+}
+
+#[test]
+fn layouts_that_are_none_of_the_picture_that_the_caps_promise_are_ignored() {
+    let interlaced = gst_video::VideoFrameFlags::INTERLACED.bits();
+    let lies = [
+        // Lines of a few bytes, where 48 pixels are 128.
+        (("v210", 48, 4), 512, layout("v210", 48, 4, &[0], &[4])),
+        (("RGB", 8, 2), 64, layout("RGB", 8, 2, &[0], &[0])),
+        (("GRAY8", 8, 8), 64, layout("GRAY8", 8, 4, &[0], &[8])),
+        (("GRAY8", 8, 8), 64, layout("GRAY8", 4, 8, &[0], &[8])),
+        (("GRAY8", 8, 8), 64, layout("RGB", 2, 8, &[0], &[8])),
+        // The colours of line 5 are in the fourth line then.
+        (("I420", 8, 6), 72, VideoLayout { frame_flags: interlaced, ..layout("I420", 8, 6, &[0, 48, 60], &[8, 4, 4]) }),
+        (("GRAY8", 8, 8), 64, layout("GRAY8\0", 8, 8, &[0], &[8])),
+    ];
+    for ((format, width, height), payload, lie) in lies {
+        let channel = Channel::new();
+        let writer = writer(&channel);
+        set_caps(&writer, format, width, height);
+        publish(&writer, &vec![5; payload], &metas_of(lie.clone()));
+        let reader = channel.sampling_reader("");
+        let sample = reader.pull();
+        let buffer = sample.buffer().expect("a buffer");
+        assert_eq!(reader.stat("src", "metas-dropped"), 1, "{lie:?}");
+        assert!(buffer.meta::<gst_video::VideoMeta>().is_none(), "{lie:?}");
+        assert_eq!(crate::stage::bytes(buffer), vec![5; payload]);
+    }
+}
+
+#[test]
+fn layout_that_was_right_is_looked_at_again_under_other_caps() {
+    let channel = Channel::new();
+    let writer = writer(&channel);
+    let reader = channel.sampling_reader("policy=queue queue-size=64");
+    until("a reader", || writer.readers() == 1);
+    let metas = metas_of(layout("GRAY8", 8, 8, &[0], &[8]));
+    for (height, dropped) in [(8, 0), (16, 1), (8, 1)] {
+        set_caps(&writer, "GRAY8", 8, height);
+        publish(&writer, &[5; 64], &metas);
+        let sample = reader.pull();
+        let meta = sample.buffer().expect("a buffer").meta::<gst_video::VideoMeta>();
+        assert_eq!((meta.is_some(), reader.stat("src", "metas-dropped")), (height == 8, dropped), "height {height}");
     }
 }
 
