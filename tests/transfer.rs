@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::unistd::Uid;
+
 use crate::stage::{Runtime, SOON};
 
 /// Long enough for 300 pictures of 6 MB to be made and summed twice by debug builds on a busy machine.
@@ -74,6 +76,30 @@ fn three_readers_get_the_same_frames() {
         assert!(expected.ends_with(&arrived), "a lossless reader misses frames after its first");
         assert!(arrived.len() > 50, "a reader that was there from the start got {} of 100 frames", arrived.len());
     }
+}
+
+#[test]
+fn a_writer_in_a_container_has_readers_outside_of_it() {
+    let runtime = Runtime::new();
+    // What containers are made of. The writer sees no process id of such a reader (pid_namespaces(7)).
+    let contained = |words: &str| {
+        let mut command = runtime.command("unshare");
+        command.args(if Uid::effective().is_root() { &[][..] } else { &["--user", "--map-root-user"] });
+        command.args(["--pid", "--fork", "--kill-child"]).args(words.split_whitespace());
+        runtime.start(&command)
+    };
+    if !contained("true").wait(SOON).success() {
+        eprintln!("this machine lets nobody make containers here: not tested");
+        return;
+    }
+    let frames = "videotestsrc num-buffers=20 pattern=snow ! video/x-raw,format=RGB,width=320,height=240";
+    let mut original = runtime.launch(&format!("{frames} ! checksumsink sync=false"));
+    let mut reader = runtime.launch(&format!("{LOSSLESS_SOURCE} ! checksumsink sync=false"));
+    let mut writer = contained(&format!("gst-launch-1.0 -q {frames} ! {LOSSLESS_SINK}"));
+    writer.finish(LONG);
+    let (arrived, expected) = (reader.finish(LONG), original.finish(LONG));
+    assert_eq!(sums(&expected).len(), 20);
+    assert_eq!(sums(&arrived), sums(&expected));
 }
 
 #[test]
