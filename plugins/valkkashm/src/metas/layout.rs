@@ -5,9 +5,12 @@
 //! caps promise. So a layout with which they would read outside of the payload is refused here, and so is one of another
 //! format or with less than the picture of the caps.
 
-use gst_video::{VideoFormat, VideoInfo, VideoMeta};
+use gst_video::{VideoFormat, VideoFormatInfo, VideoInfo, VideoMeta};
 
 use super::wire::VideoLayout;
+
+/// Pixels across or down. Sizes of GStreamer are 32 bit at places; no camera comes near.
+const MAX_SIDE: u32 = 65_536;
 
 /// What the caps say, if they are those of raw video.
 pub fn raw_video(caps: &gst::CapsRef) -> Option<VideoInfo> {
@@ -69,8 +72,6 @@ impl Checked {
     pub fn new(layout: &VideoLayout, payload: usize, video: &VideoInfo) -> Option<Self> {
         let format = checked_format(layout, payload, video)?;
         let offsets: Option<Vec<usize>> = layout.offsets.iter().map(|offset| usize::try_from(*offset).ok()).collect();
-        let [top, bottom, left, right] = layout.padding;
-        let aligned = layout.padding != [0; 4] || layout.stride_align != [0; 4];
         Some(Self {
             format,
             width: layout.width,
@@ -78,7 +79,7 @@ impl Checked {
             flags: gst_video::VideoFrameFlags::from_bits_truncate(layout.frame_flags),
             offsets: offsets?,
             strides: layout.strides.clone(),
-            alignment: aligned.then(|| gst_video::VideoAlignment::new(top, bottom, left, right, &layout.stride_align)),
+            alignment: checked_alignment(layout, payload, &video.format_info()),
             default: is_default(layout, payload, video),
         })
     }
@@ -144,12 +145,34 @@ fn is_default(layout: &VideoLayout, payload: usize, info: &VideoInfo) -> bool {
         && info.size() <= payload
 }
 
+/// The alignment that `layout` tells of, if there is one and all of the padding lies in the payload, too.
+fn checked_alignment(
+    layout: &VideoLayout,
+    payload: usize,
+    finfo: &VideoFormatInfo,
+) -> Option<gst_video::VideoAlignment> {
+    let [top, bottom, left, right] = layout.padding;
+    let aligned = layout.padding != [0; 4] || layout.stride_align != [0; 4];
+    // What is at the right GStreamer compares with the stride.
+    let sane = layout.padding.iter().all(|padding| *padding <= MAX_SIDE);
+    let is_there = |component: usize| {
+        let plane = finfo.plane()[component] as usize;
+        let (offset, stride) = (*layout.offsets.get(plane)?, u64::try_from(*layout.strides.get(plane)?).ok()?);
+        let lines = |n| u64::from(finfo.scale_height(component as u8, n));
+        let pixel = u64::try_from(finfo.pixel_stride()[component]).ok()?;
+        let before = lines(top) * stride + u64::from(finfo.scale_width(component as u8, left)) * pixel;
+        let first = offset.checked_sub(before)?;
+        (first + lines(top + layout.height + bottom) * stride <= payload as u64).then_some(())
+    };
+    let is_there = aligned && sane && (0..finfo.n_components() as usize).all(|component| is_there(component).is_some());
+    is_there.then(|| gst_video::VideoAlignment::new(top, bottom, left, right, &layout.stride_align))
+}
+
 /// The format, if `layout` stays inside of `payload` bytes and is one of `video`, or of something larger around it.
 fn checked_format(layout: &VideoLayout, payload: usize, video: &VideoInfo) -> Option<VideoFormat> {
     let format = video.format();
-    // Sizes of GStreamer are 32 bit at places; no camera comes near.
-    const MAX: u32 = 65_536;
-    let large_enough = (video.width()..=MAX).contains(&layout.width) && (video.height()..=MAX).contains(&layout.height);
+    let large_enough =
+        (video.width()..=MAX_SIDE).contains(&layout.width) && (video.height()..=MAX_SIDE).contains(&layout.height);
     if format.to_str() != layout.format.as_ref() || !large_enough {
         return None;
     }
@@ -351,6 +374,39 @@ mod tests {
         assert!(Checked::new(&tight(gst_video::VideoFrameFlags::INTERLACED.bits()), 72, &whole).is_none());
         assert!(Checked::new(&tight(0), 72, &fields).is_none());
         assert!(Checked::new(&tight(0), 76, &fields).is_some(), "the last line's colours are four more bytes");
+    }
+
+    /// What the restored meta of a padded picture says of its padding: top, bottom, left, right.
+    fn padding_of(layout: &VideoLayout, payload: usize, info: &VideoInfo) -> [u32; 4] {
+        let buffer = restored(layout, payload, info).expect("the layout itself is right");
+        let alignment = buffer.meta::<VideoMeta>().expect("restored").alignment();
+        [alignment.padding_top(), alignment.padding_bottom(), alignment.padding_left(), alignment.padding_right()]
+    }
+
+    #[test]
+    fn padding_of_pictures_as_decoders_make_them_survives() {
+        let formats =
+            [VideoFormat::I420, VideoFormat::Nv12, VideoFormat::P01010le, VideoFormat::Rgb, VideoFormat::Gray8];
+        for format in formats {
+            let picture = info(format, 320, 240);
+            let mut padded = picture.clone();
+            let padding = [16, 32, 32, 64];
+            let mut alignment = gst_video::VideoAlignment::new(16, 32, 32, 64, &[15; 4]);
+            padded.align(&mut alignment).expect("can be padded");
+            let found = VideoLayout { padding, stride_align: [15; 4], ..of_info(&padded) };
+            assert_eq!(padding_of(&found, padded.size(), &picture), padding, "{format}");
+        }
+    }
+
+    #[test]
+    fn padding_that_is_not_in_the_payload_is_not_told_on() {
+        let picture = info(VideoFormat::Gray8, 8, 8);
+        // Two lines above, eight of the picture, one below.
+        let padded = |padding| VideoLayout { padding, ..layout("GRAY8", 8, 8, &[16], &[8]) };
+        assert_eq!(padding_of(&padded([2, 1, 0, 0]), 88, &picture), [2, 1, 0, 0]);
+        for lie in [[3, 1, 0, 0], [2, 2, 0, 0], [2, 65_535, 0, 0], [u32::MAX, 1, 0, 0], [2, u32::MAX, 0, u32::MAX]] {
+            assert_eq!(padding_of(&padded(lie), 88, &picture), [0; 4], "{lie:?}");
+        }
     }
 
     #[test]

@@ -87,10 +87,28 @@ pub fn add_decoding_time(channel_time: i64, out: &mut Vec<u8>) {
     wire::encode(&Record::DecodingTime(channel_time), out);
 }
 
-/// Adds all metas but the video meta to `buffer` and returns how many could not be restored.
-pub fn restore(records: &[Record], buffer: &mut gst::BufferRef) -> u32 {
-    let failed = records.iter().filter(|record| !restore_one(record, buffer)).count();
+/// Adds all metas but the video meta to `buffer` and returns how many could not be restored. `picture` has the size of the
+/// buffer's picture, if it has one that is not encoded.
+pub fn restore(records: &[Record], buffer: &mut gst::BufferRef, picture: Option<Size>) -> u32 {
+    let failed = records.iter().filter(|record| !restore_one(record, buffer, picture)).count();
     u32::try_from(failed).unwrap_or(u32::MAX)
+}
+
+/// Of a picture, in pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Across.
+    pub width: u32,
+    /// Down.
+    pub height: u32,
+}
+
+impl Size {
+    /// Does the rectangle, x, y, width and height, lie in a picture of this size?
+    fn contains(self, [x, y, width, height]: [u32; 4]) -> bool {
+        let ends_in = |from: u32, length: u32, all: u32| from.checked_add(length).is_some_and(|end| end <= all);
+        ends_in(x, width, self.width) && ends_in(y, height, self.height)
+    }
 }
 
 enum Passes {
@@ -154,7 +172,7 @@ fn record_of_another(meta: &gst::MetaRef<'_, gst::Meta>) -> Passes {
     Passes::No
 }
 
-fn restore_one(record: &Record, buffer: &mut gst::BufferRef) -> bool {
+fn restore_one(record: &Record, buffer: &mut gst::BufferRef, picture: Option<Size>) -> bool {
     match record {
         // Depends on the payload and on what downstream understands.
         Record::Video(_) => true,
@@ -168,6 +186,8 @@ fn restore_one(record: &Record, buffer: &mut gst::BufferRef) -> bool {
             gst::ReferenceTimestampMeta::add(buffer, &caps, timestamp, duration.and_then(defined));
             true
         }
+        // Elements show or read what it says.
+        Record::Crop(rect) if picture.is_some_and(|picture| !picture.contains(*rect)) => false,
         Record::Crop([x, y, width, height]) => {
             gst_video::VideoCropMeta::add(buffer, (*x, *y, *width, *height));
             true
@@ -275,7 +295,7 @@ mod tests {
         assert_eq!(collect(buffer, &mut LastLayout::default(), &mut bytes), Beside::default());
         let records = wire::decode(&bytes).expect("what was encoded decodes");
         let mut copy = gst::Buffer::new();
-        assert_eq!(restore(&records, copy.get_mut().expect("new")), 0);
+        assert_eq!(restore(&records, copy.get_mut().expect("new"), None), 0);
         copy
     }
 
@@ -363,7 +383,7 @@ mod tests {
             structure: "valkka-test-unheard-of, n=(int)5;".into(),
         };
         let mut buffer = gst::Buffer::new();
-        assert_eq!(restore(&[record], buffer.get_mut().expect("new")), 0);
+        assert_eq!(restore(&[record], buffer.get_mut().expect("new"), None), 0);
         let meta = gst::meta::CustomMeta::from_buffer(&buffer, "valkka-test-unheard-of").expect("registered and added");
         assert_eq!(meta.structure().get::<i32>("n"), Ok(5));
     }
@@ -374,7 +394,7 @@ mod tests {
         for name in ["GstVideoMeta", "gint", "a b c", "", "x\0y", "../..", frame_meta::NAME] {
             let record = Record::Custom { name: name.into(), tags: vec![], structure: "s;".into() };
             let mut buffer = gst::Buffer::new();
-            assert_eq!(restore(&[record], buffer.get_mut().expect("new")), 1, "{name:?}");
+            assert_eq!(restore(&[record], buffer.get_mut().expect("new"), None), 1, "{name:?}");
         }
     }
 
@@ -388,7 +408,24 @@ mod tests {
             Record::Crop([1, 2, 3, 4]),
         ];
         let mut buffer = gst::Buffer::new();
-        assert_eq!(restore(&records, buffer.get_mut().expect("new")), 3);
+        assert_eq!(restore(&records, buffer.get_mut().expect("new"), None), 3);
         assert_eq!(buffer.meta::<gst_video::VideoCropMeta>().expect("arrived").rect(), (1, 2, 3, 4));
+    }
+
+    #[test]
+    fn crops_lie_in_the_picture_or_are_refused() {
+        gst::init().expect("GStreamer starts");
+        let picture = Size { width: 8, height: 6 };
+        let restored = |rect, picture| {
+            let mut buffer = gst::Buffer::new();
+            restore(&[Record::Crop(rect)], buffer.get_mut().expect("new"), picture) == 0
+        };
+        for right in [[0, 0, 8, 6], [7, 5, 1, 1], [2, 2, 3, 3]] {
+            assert!(restored(right, Some(picture)), "{right:?}");
+        }
+        for wrong in [[1, 0, 8, 6], [0, 1, 8, 6], [9, 0, 0, 0], [u32::MAX, 0, 2, 2], [0, 0, u32::MAX, 1]] {
+            assert!(!restored(wrong, Some(picture)), "{wrong:?}");
+            assert!(restored(wrong, None), "an encoded picture may have any size");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use frame_ring::{Frame, FrameInfo, Integrity};
 use gst::subclass::prelude::*;
+use gst_video::VideoMeta;
 
 use super::{
     imp::{CAT, Stream, ValkkaShmSrc},
@@ -13,7 +14,7 @@ use crate::{
     frame_meta::FrameMark,
     lock::lock,
     metas::{
-        self,
+        self, Size,
         known::Known,
         layout::{self, Checked},
     },
@@ -81,8 +82,7 @@ impl ValkkaShmSrc {
             buffer.set_offset(id.seq);
             buffer.set_offset_end(id.seq.saturating_add(1));
             if !stream.metas.are_layout_only() {
-                let dropped = metas::restore(stream.metas.records(), buffer);
-                self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
+                self.restore_metas(&stream.metas, buffer);
             }
             mark.attach(buffer);
         }
@@ -99,6 +99,17 @@ impl ValkkaShmSrc {
             gst::warning!(CAT, imp = self, "Metas of frame {} are lost: {error}", frame.id());
             self.metas_dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    #[inline(never)]
+    fn restore_metas(&self, metas: &Known, buffer: &mut gst::BufferRef) {
+        let laid_out = buffer.meta::<VideoMeta>().map(|meta| Size { width: meta.width(), height: meta.height() });
+        let picture = laid_out.or_else(|| {
+            let negotiation = lock(&self.negotiation);
+            negotiation.video.as_ref().map(|video| Size { width: video.width(), height: video.height() })
+        });
+        let dropped = metas::restore(metas.records(), buffer, picture);
+        self.metas_dropped.fetch_add(u64::from(dropped), Relaxed);
     }
 
     /// Gives the picture the default layout when downstream does not look at metas. False when the layout that the

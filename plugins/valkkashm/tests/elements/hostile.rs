@@ -110,13 +110,22 @@ fn metas_without_sense_are_counted_and_frames_flow() {
     let reader = channel.sampling_reader("policy=queue queue-size=64");
     until("a reader", || writer.readers() == 1);
     let outside = metas_of(layout("GRAY8", 8, 8, &[1 << 40], &[8]));
+    let mut crops = Vec::new();
+    for rect in [[1, 0, 8, 8], [0, 8, 1, 1], [u32::MAX, 0, 8, 8]] {
+        wire::encode(&wire::Record::Crop(rect), &mut crops);
+    }
     let mut custom = Vec::new();
     for name in ["GstVideoMeta", "no type name", "valkka-frame"] {
         let (name, structure) = (name.into(), "s, a=(int)1;".into());
         wire::encode(&wire::Record::Custom { name, tags: vec!["\0".into()], structure }, &mut custom);
     }
-    let broken: [(&[u8], bool, u64); 4] =
-        [(b"", false, 0), (b"\x01\0\0\0\xff\xff\xff\xff", false, 1), (&outside, true, 2), (&custom, false, 5)];
+    let broken: [(&[u8], bool, u64); 5] = [
+        (b"", false, 0),
+        (b"\x01\0\0\0\xff\xff\xff\xff", false, 1),
+        (&outside, true, 2),
+        (&custom, false, 5),
+        (&crops, false, 8),
+    ];
     for (n, (metas, corrupted, dropped)) in (0..).zip(broken) {
         publish(&writer, &[5; 64], metas);
         let sample = reader.pull();
@@ -124,6 +133,7 @@ fn metas_without_sense_are_counted_and_frames_flow() {
         assert_eq!(crate::stage::bytes(buffer), [5; 64]);
         assert_eq!(buffer.pts(), Some(gst::ClockTime::from_nseconds(n)), "older than anything, each with its own time");
         assert!(buffer.meta::<gst_video::VideoMeta>().is_none());
+        assert!(buffer.meta::<gst_video::VideoCropMeta>().is_none());
         // All flags of the word were set, this one as well.
         assert!(buffer.flags().contains(gst::BufferFlags::CORRUPTED) || !corrupted);
         assert_eq!(reader.stat("src", "metas-dropped"), dropped);
