@@ -6,6 +6,7 @@ use crate::viewer::{Received, Viewer, keyframe, tfdt};
 use gst::prelude::*;
 use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 /// Messages until one of this type, which is returned.
 async fn until(viewer: &mut Viewer, kind: &str) -> Value {
@@ -14,6 +15,16 @@ async fn until(viewer: &mut Viewer, kind: &str) -> Value {
             Received::Json(value) if value["type"] == kind => return value,
             Received::Closed => panic!("the connection was closed"),
             _ => {}
+        }
+    }
+}
+
+/// The answer to a report. On a busy machine one that comes by itself, without an echo, may be before it.
+async fn answer(viewer: &mut Viewer) -> Value {
+    loop {
+        let stats = until(viewer, "stats").await;
+        if !stats["echo"].is_null() {
+            return stats;
         }
     }
 }
@@ -66,14 +77,25 @@ async fn the_same_figures_stand_in_json_metrics_and_stats() {
     let mut refused = Viewer::connect(port, "/api/ws").await;
     refused.say(json!({"type": "mse", "value": ""})).await;
     assert_eq!(refused.json().await["type"], "error");
-    until(&mut viewer, "eos").await;
+    // While frames come, as they may do in bursts only: a stream that stands still slows down to 0.
+    let mut fastest: f64 = 0.0;
+    loop {
+        match viewer.next().await {
+            Received::Json(value) if value["type"] == "eos" => break,
+            Received::Closed => panic!("the connection was closed"),
+            Received::Media(_) if fastest <= 1.0 => {
+                fastest = streams(port)["my \"door\""]["frames_per_second"].as_f64().expect("a number");
+            }
+            _ => {}
+        }
+    }
+    assert!(fastest > 1.0, "{fastest} frames in a second");
 
     let stream = streams(port)["my \"door\""].clone();
     assert_eq!(
         (&stream["codecs"], &stream["width"], &stream["frames"]),
         (&json!("avc1.640014"), &json!(320), &json!(100))
     );
-    assert!(stream["frames_per_second"].as_f64().is_some_and(|rate| rate > 1.0), "{stream}");
     assert_eq!((&stream["totals"]["joined"], &stream["totals"]["refused"]), (&json!(1), &json!(1)));
     let seen = &stream["viewers"][0];
     assert_eq!(
@@ -115,7 +137,7 @@ async fn a_report_is_answered_with_how_the_viewer_fares() {
     let mut viewer = Viewer::extended(pipeline.port()).await;
     viewer.record(2).await;
     viewer.say(json!({"type": "report", "time": 1234.5})).await;
-    let stats = until(&mut viewer, "stats").await;
+    let stats = answer(&mut viewer).await;
     assert_eq!((&stats["echo"], &stats["viewers"], &stats["dropped_frames"]), (&json!(1234.5), &json!(1), &json!(0)));
     let utc = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     assert!(stats["utc"].as_f64().is_some_and(|told| (told - utc).abs() < 30.0), "{stats}");
@@ -133,7 +155,7 @@ async fn a_paused_viewer_gets_nothing_and_continues_at_a_keyframe() {
     viewer.say(json!({"type": "pause"})).await;
     viewer.say(json!({"type": "report", "time": 1})).await;
     // What comes before the answer was on its way; after it nothing does.
-    until(&mut viewer, "stats").await;
+    answer(&mut viewer).await;
     let seen = streams(pipeline.port())["stream"].clone();
     assert_eq!(seen["viewers"][0]["paused"], true);
     let frames = |value: &Value| value["frames"].as_u64().expect("a number");
@@ -170,8 +192,15 @@ async fn a_viewer_may_ask_for_a_keyframe_and_many_that_ask_share_one() {
     let mut viewers = [Viewer::extended(pipeline.port()).await, Viewer::extended(pipeline.port()).await];
     for viewer in &mut viewers {
         viewer.record(1).await;
-        viewer.say(json!({"type": "idr"})).await;
+    }
+    let asked = Instant::now();
+    for viewer in &mut viewers {
+        for _ in 0..10 {
+            viewer.say(json!({"type": "idr"})).await;
+        }
     }
     while !keyframe(&plain.media().await) {}
-    assert_eq!(streams(pipeline.port())["stream"]["totals"]["keyframe_requests"], 1);
+    let requests = streams(pipeline.port())["stream"]["totals"]["keyframe_requests"].as_u64().expect("a number");
+    // One, and another every two seconds that a busy machine takes for all this.
+    assert!((1..=1 + asked.elapsed().as_secs() / 2).contains(&requests), "{requests} in {:?}", asked.elapsed());
 }

@@ -2,10 +2,12 @@
 //! right time.
 
 use crate::parsers::{File, ROUNDING_NS, Times, assert_same, ffprobe, media, pts0, qtdemux, stamps};
-use crate::pipeline::{CAMERA, Pipeline};
+use crate::pipeline::{CAMERA, DEADLINE, Pipeline};
 use crate::viewer::{Received, Viewer, frames, keyframe};
 use gst::prelude::*;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 
 pub const PICTURES: &str =
     "videotestsrc pattern=ball num-buffers=60 ! video/x-raw,format=I420,width=320,height=240,framerate=25/1";
@@ -99,8 +101,23 @@ async fn picture_and_sound_in_time(encoder: &str, codec: &str, lossy: bool) {
          {sound} ! {encoder} ! sink.audio"
     ));
     let (pictures, sounds) = (stamps(&pipeline.sink(), "sink"), stamps(&pipeline.sink(), "audio"));
+    let pad = |name| pipeline.sink().static_pad(name).expect("the sink has this pad");
+    // Pictures wait for the first sound for a second and no longer, and on a busy machine that is not enough: there they come
+    // when the sink has it.
+    let (heard, sound) = channel();
+    pad("audio").add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let _ = heard.send(());
+        gst::PadProbeReturn::Ok
+    });
+    let sound = Mutex::new(sound);
+    pad("sink").add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let sound = sound.lock().expect("nobody panics here");
+        // When the second comes, the sink has taken the first.
+        (0..2).for_each(|_| sound.recv_timeout(DEADLINE).expect("there is sound"));
+        gst::PadProbeReturn::Remove
+    });
     if lossy {
-        let audio = pipeline.sink().static_pad("audio").expect("it was requested");
+        let audio = pad("audio");
         let count = AtomicUsize::new(0);
         audio.add_probe(gst::PadProbeType::BUFFER, move |_, info| match count.fetch_add(1, Relaxed) {
             20..30 | 60 | 70..73 => {
@@ -163,8 +180,13 @@ async fn another_size_gives_another_init_segment_on_the_same_connection() {
     );
     let (size, frame) = (pipeline.element("size"), AtomicUsize::new(0));
     let pad = size.static_pad("src").expect("a filter has this pad");
+    let (go, begun) = channel();
+    let begun = Mutex::new(begun);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         if frame.fetch_add(1, Relaxed) == 30 {
+            // Of two init segments that wait, only the newer one is sent.
+            let begun = begun.lock().expect("nobody panics here");
+            begun.recv_timeout(DEADLINE).expect("the viewer has the first size");
             let caps =
                 gst::Caps::builder("video/x-raw").field("format", "I420").field("width", 640).field("height", 480);
             size.set_property("caps", caps.field("framerate", gst::Fraction::new(25, 1)).build());
@@ -173,7 +195,9 @@ async fn another_size_gives_another_init_segment_on_the_same_connection() {
     });
     let mut viewer = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
-    let received = viewer.rest().await;
+    let mut received = vec![viewer.next().await];
+    go.send(()).expect("the source waits for that");
+    received.extend(viewer.rest().await);
     let reinit =
         received.iter().position(|received| matches!(received, Received::Json(value) if value["type"] == "reinit"));
     let (before, after) = received.split_at(reinit.expect("the change is told"));

@@ -1,8 +1,12 @@
 //! Viewers that do not keep up cost themselves, and nobody else.
 
-use crate::pipeline::{MUX, Pipeline, fragments_of};
+use crate::pipeline::{DEADLINE, MUX, Pipeline, fragments_of};
 use crate::viewer::{Received, Viewer, frames, keyframe, tfdt};
 use gst::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// 100 KB in each frame, so that what sockets hold is soon full.
 pub const HEAVY: &str = "videotestsrc is-live=true pattern=snow num-buffers=64 \
@@ -28,12 +32,35 @@ fn dropped(received: &[Received]) -> u64 {
 
 #[tokio::test]
 async fn a_viewer_that_stalls_skips_to_a_keyframe_and_the_others_get_everything() {
-    let pipeline = Pipeline::ready(&format!("{HEAVY} ! {MUX} ! fmp4wssink port=0 max-queue-bytes=2000000"));
+    // Live, a busy machine would catch up with a burst that is more than has room in anybody's queue. Here the source is at most
+    // ten frames ahead of the fast viewer, and knows nothing of the slow ones.
+    let source = HEAVY.replace("is-live=true", "");
+    let pipeline = Pipeline::ready(&format!(
+        "{source} ! identity name=pace ! {MUX} ! fmp4wssink port=0 max-queue-bytes=2000000 max-queue-time=0"
+    ));
+    let (got, ahead) = channel();
+    (0..10).for_each(|_| got.send(()).expect("the source is there"));
+    let ahead = Mutex::new(ahead);
+    let pad = pipeline.element("pace").static_pad("src").expect("an identity has this pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        ahead.lock().expect("nobody panics here").recv_timeout(DEADLINE).expect("the fast viewer reads");
+        gst::PadProbeReturn::Ok
+    });
     let mut slow = Viewer::extended(pipeline.port()).await;
     let mut slow_plain = Viewer::plain(pipeline.port()).await;
     let mut fast = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(3);
-    let all = fast.rest().await;
+    let mut all = Vec::new();
+    loop {
+        let received = fast.next().await;
+        match &received {
+            Received::Media(_) => drop(got.send(())),
+            Received::Json(value) if value["type"] == "eos" => break,
+            Received::Json(_) => {}
+            Received::Closed => panic!("the connection was closed"),
+        }
+        all.push(received);
+    }
     // It read nothing so far, and the pipeline has ended in time all the same.
     pipeline.wait_eos();
     assert_eq!((media(&all).len(), dropped(&all)), (fragments_of(64), 0));
@@ -69,9 +96,21 @@ async fn a_viewer_that_stalls_skips_to_a_keyframe_and_the_others_get_everything(
 
 #[tokio::test]
 async fn what_has_waited_too_long_is_left_out_too() {
+    const LIMIT: Duration = Duration::from_millis(500);
     // Room for everything, but not for long.
-    let limits = "max-queue-bytes=100000000 max-queue-time=500000000";
-    let pipeline = Pipeline::ready(&format!("{HEAVY} ! fmp4wssink port=0 {limits}"));
+    let limits = format!("max-queue-bytes=100000000 max-queue-time={}", LIMIT.as_nanos());
+    // What comes in a burst is young: so it does, until shortly before the end, on machines of any speed. There all that waits
+    // grows old.
+    let source = HEAVY.replace("is-live=true", "");
+    let pipeline = Pipeline::ready(&format!("{source} ! identity name=pace ! fmp4wssink port=0 {limits}"));
+    let pad = pipeline.element("pace").static_pad("src").expect("an identity has this pad");
+    let frame = AtomicUsize::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if frame.fetch_add(1, Relaxed) == 55 {
+            std::thread::sleep(2 * LIMIT);
+        }
+        gst::PadProbeReturn::Ok
+    });
     let mut slow = Viewer::extended(pipeline.port()).await;
     pipeline.play_for(1);
     pipeline.wait_eos();
