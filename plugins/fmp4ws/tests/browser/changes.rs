@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gst::prelude::*;
 use serde_json::{Value, json};
 
-use crate::codecs::{AAC, ENCODED, SINK, assert_right};
+use crate::codecs::{AAC, ENCODED, SINK, assert_plays_right, assert_right};
 use crate::page::{Page, Seen};
 use crate::pipeline::Pipeline;
 use crate::scene::{Camera, scene};
@@ -43,7 +43,7 @@ fn a_late_viewer_sees_a_picture_at_once_and_catches_up() {
         let seen = page.see_more(5);
         assert!(seen.iter().all(|seen| seen.clock.is_some()), "{mode}: {seen:?}");
         assert_live(&page, &camera);
-        assert_eq!(page.ask("return player.state"), "playing");
+        page.until("return player.state === 'playing'");
     });
 }
 
@@ -119,10 +119,9 @@ fn after_a_restart_of_the_server_the_player_comes_back() {
     });
     drop(first);
     page.until("return player.state === 'connecting' && told.some(([type]) => type === 'state')");
-    let again = Camera::start(&description().replace("port=0", &format!("port={port}")));
+    let again = Camera::start_again(&description().replace("port=0", &format!("port={port}")));
     page.until("seen.length = 0; return player.state === 'playing'");
-    let seen = page.see_more(30);
-    assert_right(&seen, &again);
+    assert_plays_right(&page, &again);
     assert!(page.ask("return player.stats.reconnects").as_u64() > Some(0));
 }
 
@@ -156,7 +155,7 @@ fn sound_that_comes_late_and_goes_again_lets_the_picture_go_on() {
 
         camera.sound(true);
         page.until("seen.length = 0; return player.stats.mime?.includes('mp4a')");
-        assert_right(&page.see_more(30), &camera);
+        assert_plays_right(&page, &camera);
         assert_eq!(page.ask("return all('[data-act=sound]')[0].hidden"), false);
         if mode == "mse" {
             page.ask("player.muted = false; return 0");
@@ -166,7 +165,7 @@ fn sound_that_comes_late_and_goes_again_lets_the_picture_go_on() {
 
         camera.sound(false);
         page.until("seen.length = 0; return player.stats.mime?.includes('mp4a') === false");
-        assert_right(&page.see_more(30), &camera);
+        assert_plays_right(&page, &camera);
         assert_live(&page, &camera);
         assert_eq!(page.ask("return [player.stats.mode, player.stats.reconnects]"), json!([mode, 0]));
         assert_eq!(page.told("reinit"), 2, "{mode}");
@@ -187,9 +186,12 @@ fn a_file_that_is_played_again_is_shown_again() {
     with_modes(|mode| {
         page.watch(mode);
         page.until("return player.state === 'ended'");
+        let now = gst::SystemClock::obtain().time().nseconds() as f64 / 1e6;
         film.0.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO).expect("a file can be played again");
-        page.until("seen.length = 0; return player.state === 'playing'");
-        let seen = page.see_more(30);
+        // The film is short, and this test may be late: what counts is not what is seen from here on, but what belongs there.
+        let again = |seen: &Seen| seen.clock.is_some() && seen.channel.is_some_and(|channel| channel > now);
+        let mut seen = page.see("the film again", |seen| seen.iter().filter(|seen| again(seen)).count() >= 30);
+        seen.retain(again);
         assert!(seen.is_sorted_by(|a, b| a.clock <= b.clock), "{mode}: pictures go back: {seen:?}");
         page.until("return player.state === 'ended'");
         assert_eq!(page.ask("return player.stats.reconnects"), 0, "{mode}");
@@ -208,7 +210,7 @@ fn pictures_that_are_kept_back_survive_a_change_of_size() {
     let seen = page.see("pictures of the new size", |seen| seen.last().is_some_and(|seen| seen.width == 480));
     // Those of the old size that still waited were shown at their time, and in order.
     assert_right(&seen, &camera);
-    assert_right(&page.see_more(30), &camera);
+    assert_plays_right(&page, &camera);
     assert_eq!(page.ask("return [player.stats.mode, player.stats.reconnects]"), json!(["webcodecs", 0]));
 }
 
@@ -226,7 +228,7 @@ fn a_browser_that_is_stuck_gets_another_connection() {
     );
     page.until("return player.stats.reconnects > 0");
     page.ask("SourceBuffer.prototype.appendBuffer = append; seen.length = 0; return 0");
-    assert_right(&page.see_more(30), &camera);
+    assert_plays_right(&page, &camera);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn where_media_sources_are_managed_these_are_used() {
         delete window.MediaSource;";
     let page = Page::open_with(camera.port(), managed);
     page.watch("mse");
-    assert_right(&page.see_more(30), &camera);
+    assert_plays_right(&page, &camera);
     assert_eq!(page.ask("return made"), 1);
     assert_eq!(page.ask("return player.video.disableRemotePlayback"), true);
 }
@@ -255,7 +257,7 @@ fn where_webcodecs_cannot_media_source_does() {
         };";
     let page = Page::open_with(camera.port(), broken);
     page.watch("auto");
-    assert_right(&page.see_more(30), &camera);
+    assert_plays_right(&page, &camera);
     assert_eq!(page.ask("return player.stats.mode"), "mse");
     assert_ne!(page.ask("return asked"), Value::from(0));
 }

@@ -19,16 +19,37 @@ pub const AAC: &str =
 const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=25 lag-in-frames=0 ! av1parse";
 const TONE: &str = "audiotestsrc is-live=true wave=ticks ! audioconvert ! audio/x-raw,rate=48000,channels=2";
 
+/// Looks at a page that is held up, by a busy machine, as often as that.
+const LOOKS: usize = 5;
+
 /// Pictures come in order, and nearly each is the one that the player says it is: between the event and the look at it a
-/// media element may have gone on by one.
+/// media element may have gone on by one, and when the page is held up in between, by more.
 #[track_caller]
 pub fn assert_right(seen: &[Seen], camera: &Camera) {
-    assert_right_within(0.0, seen, camera);
+    if let Err(wrong) = right(0.0, seen, seen.len() / 10, camera) {
+        panic!("{wrong}");
+    }
+}
+
+/// The same of what is seen from now on, and without an exception in one of several looks.
+#[track_caller]
+pub fn assert_plays_right(page: &Page, camera: &Camera) {
+    assert_plays_right_within(0.0, page, camera);
 }
 
 /// The same, where a muxer has shifted all times by up to so many ms.
 #[track_caller]
-fn assert_right_within(shift: f64, seen: &[Seen], camera: &Camera) {
+fn assert_plays_right_within(shift: f64, page: &Page, camera: &Camera) {
+    let mut wrong = Vec::new();
+    while let Err(found) = right(shift, &page.see_more(30), 0, camera) {
+        wrong.push(found);
+        assert!(wrong.len() < LOOKS, "{wrong:#?}");
+    }
+}
+
+/// Whether the pictures are where the player says they are, but for so many `strays`.
+#[track_caller]
+fn right(shift: f64, seen: &[Seen], strays: usize, camera: &Camera) -> Result<(), String> {
     let base = camera.base_ms();
     let readable: Vec<_> = seen.iter().filter_map(|seen| Some((seen.clock? as f64, seen.channel? - base))).collect();
     assert!(readable.len() >= 25, "{seen:?}");
@@ -39,8 +60,11 @@ fn assert_right_within(shift: f64, seen: &[Seen], camera: &Camera) {
     let middle = late[late.len() / 2];
     assert!((-2.0..shift + 2.0).contains(&middle), "{middle}: {readable:?}");
     let right = late.iter().filter(|late| (*late - middle).abs() < 2.0).count();
-    assert!(right * 10 >= readable.len() * 8, "{right} of {} are right: {readable:?}", readable.len());
-    assert!(late.iter().all(|late| (late - middle).abs() < 90.0), "{readable:?}");
+    let far = late.iter().filter(|late| (*late - middle).abs() >= 90.0).count();
+    if right * 10 >= readable.len() * 8 && far <= strays {
+        return Ok(());
+    }
+    Err(format!("{right} of {} are right, {far} are far away: {readable:?}", readable.len()))
 }
 
 /// Plays a camera's stream in both ways.
@@ -50,7 +74,7 @@ fn play(description: &str, shift: f64) -> (Camera, Page) {
     let page = Page::open(camera.port());
     for mode in ["webcodecs", "mse"] {
         page.watch(mode);
-        assert_right_within(shift, &page.see_more(30), &camera);
+        assert_plays_right_within(shift, &page, &camera);
         assert_eq!(page.ask("return player.stats.mode"), mode);
         let picture = if mode == "mse" { "video" } else { "canvas" };
         assert_eq!(page.ask("return player.picture.localName"), picture);
@@ -58,16 +82,25 @@ fn play(description: &str, shift: f64) -> (Camera, Page) {
     (camera, page)
 }
 
-/// Decoded one by one, nearly every picture is in time to be seen, and none is late by more than its reordering costs.
+/// Decoded one by one, nearly every picture is in time to be seen, and none is late by more than its reordering costs. Where a
+/// page is held up pictures are dropped, too, but not in each of several looks.
 #[track_caller]
 fn assert_nothing_lost(page: &Page) {
     page.watch("webcodecs");
     page.see_more(10);
     let figures = || page.ask("return [player.stats.frames, player.stats.droppedByBrowser]");
-    let (before, seen, after) = (figures(), page.see_more(100), figures());
-    let grown = |index: usize| after[index].as_u64().zip(before[index].as_u64()).map(|(after, before)| after - before);
-    let (shown, dropped) = (grown(0).expect("a number"), grown(1).expect("a number"));
-    assert!(dropped * 10 < shown, "{dropped} dropped, {shown} shown: {seen:?}");
+    let look = || {
+        let (before, seen, after) = (figures(), page.see_more(100), figures());
+        let grown =
+            |index: usize| after[index].as_u64().zip(before[index].as_u64()).map(|(after, before)| after - before);
+        let (shown, dropped) = (grown(0).expect("a number"), grown(1).expect("a number"));
+        if dropped * 10 < shown { Ok(()) } else { Err(format!("{dropped} dropped, {shown} shown: {seen:?}")) }
+    };
+    let mut wrong = Vec::new();
+    while let Err(found) = look() {
+        wrong.push(found);
+        assert!(wrong.len() < LOOKS, "{wrong:#?}");
+    }
 }
 
 /// Sound is decoded along with the picture, by MSE, in time with it.

@@ -8,6 +8,7 @@ use gst::prelude::*;
 
 use crate::blocks::paint;
 use crate::pipeline::Pipeline;
+use crate::stage::{SOON, eventually_or};
 
 /// A live source of 25 pictures a second, each with its clock. [`Camera::resize`] changes its size while it plays.
 pub fn scene(width: u32, height: u32) -> String {
@@ -31,6 +32,20 @@ pub struct Camera {
 impl Camera {
     /// Starts it.
     pub fn start(description: &str) -> Self {
+        let camera = Self::prepare(description);
+        camera.pipeline.play();
+        camera
+    }
+
+    /// Starts it as soon as its port is free: one that was given up may be, for a moment, that of somebody who asked for any.
+    pub fn start_again(description: &str) -> Self {
+        let camera = Self::prepare(description);
+        let start = || camera.pipeline.0.set_state(gst::State::Playing).ok();
+        eventually_or(SOON, start, || format!("does not start again: {description}"));
+        camera
+    }
+
+    fn prepare(description: &str) -> Self {
         let pipeline = Pipeline::null(description);
         let newest = Arc::new(AtomicU64::new(0));
         let (note, before) = (newest.clone(), AtomicU64::new(0));
@@ -47,7 +62,6 @@ impl Camera {
             }
             gst::PadProbeReturn::Ok
         });
-        pipeline.play();
         Camera { pipeline, newest }
     }
 

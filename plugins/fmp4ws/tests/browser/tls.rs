@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::codecs::{ENCODED, SINK, assert_right};
+use crate::codecs::{ENCODED, SINK, assert_plays_right};
 use crate::page::Page;
 use crate::scene::{Camera, scene};
 
@@ -24,7 +24,7 @@ fn page_player_and_file_play_over_tls_with_a_token() {
     let page = Page::open_at(&format!("{address}/?src=nothing&token=s3cret"), "");
     for mode in ["webcodecs", "mse"] {
         page.watch(mode);
-        assert_right(&page.see_more(30), &camera);
+        assert_plays_right(&page, &camera);
         assert_eq!(page.ask("return player.stats.mode"), mode);
     }
 
