@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -67,14 +68,24 @@ pub fn launch(folder: &Path, description: &str, errors: &str) -> Child {
 
 /// Has GStreamer find this build's elements, and them that folder.
 pub fn with_elements<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
-    let plugins = folder.join("plugins");
-    if !plugins.exists() {
-        fs::create_dir(&plugins).expect("the folder is the test's own");
-        symlink(plugin(), plugins.join("libgstvalkkashm.so")).expect("the folder is the test's own");
-    }
-    command.env("GST_PLUGIN_PATH", &plugins).env("GST_REGISTRY", folder.join("registry.bin"));
+    command.env("GST_PLUGIN_PATH", ELEMENTS.join("plugins")).env("GST_REGISTRY", ELEMENTS.join("registry.bin"));
     command.env("VALKKA_RUNTIME_DIR", folder).env_remove("VALKKA_CONTROL")
 }
+
+/// `plugins` with this build's plug-in, and `registry.bin`: what GStreamer knows of all plug-ins, written once before any test
+/// uses it. Hundreds of plug-ins on a cold disk take long, and longer when many processes look at them at a time.
+static ELEMENTS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("analyse");
+    let (plugins, part) = (folder.join("plugins"), folder.join(format!("{}.part", std::process::id())));
+    fs::create_dir_all(&plugins).expect("cargo's folder for tests is writable");
+    let link = symlink(plugin(), &part).and_then(|()| fs::rename(part, plugins.join("libgstvalkkashm.so")));
+    link.expect("cargo's folder for tests is writable");
+    let mut inspect = Command::new("gst-inspect-1.0");
+    inspect.env("GST_PLUGIN_PATH", &plugins).env("GST_REGISTRY", folder.join("registry.bin"));
+    let known = inspect.arg("valkkashmsink").output().expect("GStreamer's tools are installed");
+    assert!(known.status.success(), "{}", String::from_utf8_lossy(&known.stderr));
+    folder
+});
 
 /// Cuts without a copy: all bytes of the large picture go on, with a video meta that says where the small one is.
 fn cut_out(width: f64, height: f64, [left, top]: [f64; 2]) -> String {
