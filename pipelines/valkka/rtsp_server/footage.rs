@@ -134,7 +134,7 @@ mod tests {
         pipeline.by_name("file").unwrap().set_property("location", &path);
         pipeline.set_state(gst::State::Playing).unwrap();
         let until = [gst::MessageType::Eos, gst::MessageType::Error];
-        let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(20), &until).unwrap();
+        let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &until).unwrap();
         assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
         pipeline.set_state(gst::State::Null).unwrap();
         path
