@@ -1,6 +1,7 @@
 //! What the page makes of what analysers say: events with pictures, and zones that are drawn by hand.
 
 use std::fs;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -93,7 +94,7 @@ fn place(browser: &Browser, x: f64, y: f64) -> (f64, f64) {
 #[test]
 fn zones_that_are_drawn_are_written_down_and_watched() {
     let runtime = Runtime::new();
-    let film = scene::square(&runtime, "film", scene::wandering);
+    let film = scene::square(&runtime, "film", scene::passing);
     let file = runtime.path("valkka.toml");
     let text = format!("# My cameras.\n[cameras.square] # the only one\nuri = \"{}\"\n", film.display());
     fs::write(&file, text).expect("the test's folder is writable");
@@ -168,7 +169,9 @@ fn zones_that_are_drawn_are_written_down_and_watched() {
     // The analyser knows them: who comes in and who leaves is told.
     let mut events = valkka.events("object");
     let (mut entered, mut left) = (false, false);
+    let deadline = Instant::now() + LIVE;
     while !(entered && left) {
+        assert!(Instant::now() < deadline, "it comes ({entered}) and leaves ({left})\n{}", valkka.status());
         let life = events.next("object");
         let is_in =
             |state: &str| life[state]["current_zones"].as_array().is_some_and(|zones| zones.contains(&json!("left")));
