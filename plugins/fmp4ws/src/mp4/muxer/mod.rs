@@ -35,6 +35,8 @@ pub const SILENCE_NS: i64 = 3_000_000_000;
 pub const LATE_NS: i64 = 1_500_000_000;
 /// Running time that falls by more than this is a new beginning, not another order of frames.
 const RESTART: i64 = timeline::TIMESCALE as i64;
+/// Sound whose running time falls by more than this begins anew.
+const RESTART_NS: i64 = 1_000_000_000;
 /// What may wait for the other track, in bytes for each.
 const MAX_WAITING: usize = 16 << 20;
 
@@ -94,6 +96,8 @@ struct Sound {
     waiting: Waiting<i64>,
     /// Running time of the newest frame; `None` when there never was one.
     heard: Option<i64>,
+    /// Running time of the newest frame that waits no longer.
+    reached: Option<i64>,
     /// The next frame joins to the one before.
     joined: bool,
     /// A frame in which nothing is heard, and how long it lasts, like the newest one.
@@ -143,6 +147,12 @@ impl<T> Waiting<T> {
         Some(sample)
     }
 
+    fn drop_newest_while(&mut self, condition: impl Fn(&T) -> bool) {
+        while self.samples.back().is_some_and(|(what, _)| condition(what)) {
+            self.bytes -= self.samples.pop_back().map_or(0, |(_, data)| data.len());
+        }
+    }
+
     fn clear(&mut self) {
         *self = Self::default();
     }
@@ -176,7 +186,8 @@ impl Muxer {
     pub fn set_sound(&mut self, stream: Audio) {
         if self.sound.stream.as_ref() != Some(&stream) {
             self.sound.waiting.clear();
-            (self.sound.heard, self.sound.joined, self.sound.silence) = (None, false, None);
+            (self.sound.heard, self.sound.reached) = (None, None);
+            (self.sound.joined, self.sound.silence) = (false, None);
             self.sound.stream = Some(stream);
         }
     }
@@ -223,6 +234,7 @@ impl Muxer {
         if anew || restarts {
             // The sound goes on as well; how long that may take is counted from here.
             self.sound.heard = self.sound.heard.map(|_| frame.shown);
+            self.sound.reached = self.sound.heard;
         }
         let picture = Picture { placed, keyframe: sample.keyframe };
         if self.init.is_none() && self.waits_for_sound(frame.arrived) {
@@ -248,6 +260,9 @@ impl Muxer {
         let whole = i64::from(duration) * 1_000_000_000 / i64::from(audio.timescale());
         let unheard = frame.length.filter(|_| !self.sound.joined).map_or(0, |length| (whole - length).max(0));
         (self.sound.heard, self.sound.joined, self.sound.ended) = (Some(frame.shown), true, false);
+        // Sound comes in order. What waits for a later time was stamped wrongly, or before the clock was set back, and would keep
+        // back everything behind it until that time.
+        self.sound.waiting.drop_newest_while(|&waits_for| waits_for > frame.shown + RESTART_NS);
         self.sound.waiting.push(frame.shown - unheard.min(whole), frame.data.to_vec());
         while self.sound.waiting.bytes > MAX_WAITING {
             self.sound.waiting.pop_if(|_| true);
@@ -356,6 +371,7 @@ impl Muxer {
         let ended = track.ended;
         let timescale = audio.timescale();
         while let Some((heard, data)) = self.sound.waiting.pop_if(|&heard| ended || ticks(heard) <= shown) {
+            self.sound.reached = Some(heard);
             if heard < origin {
                 // A viewer has no picture for it.
                 continue;
@@ -379,6 +395,8 @@ impl Muxer {
     fn emit_silence(&mut self, outputs: &mut Vec<Output>) {
         let shown = self.video.as_ref().and_then(|track| track.shown);
         let (Some(shown), Some(origin), Some(heard)) = (shown, self.origin, self.sound.heard) else { return };
+        // Sound that waits for a time far ahead is missing here as well.
+        let heard = self.sound.reached.map_or(heard, |reached| reached.min(heard));
         let (Some(audio), Some((silence, duration))) = (self.audible(), self.sound.silence.clone()) else { return };
         if shown - ticks(heard) > ticks(LATE_NS) {
             let timescale = audio.timescale();

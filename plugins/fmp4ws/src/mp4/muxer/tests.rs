@@ -267,6 +267,40 @@ fn pictures_do_not_stand_still_until_a_keyframe_takes_lost_sound_out() {
 }
 
 #[test]
+fn sound_that_is_stamped_far_ahead_keeps_back_none_that_comes_after_it() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(aac());
+    bench.sound(1000);
+    bench.picture(&keyframe(), 1000);
+    bench.heard();
+    bench.sound(3_600_000);
+    bench.sound(1021);
+    bench.picture(&delta(), 1040);
+    assert_eq!(bench.heard(), ["s 21", "d 40"]);
+}
+
+#[test]
+fn sound_that_jumps_ahead_gives_way_to_silence_until_the_pictures_are_there() {
+    let mut bench = Bench::new(true);
+    bench.muxer.set_sound(aac());
+    bench.sound(0);
+    bench.picture(&keyframe(), 0);
+    bench.heard();
+    let mut silent_until = 0;
+    for ms in (40..8000).step_by(40) {
+        bench.sound(8000 + ms - 40);
+        bench.picture(&delta(), ms);
+        let heard = bench.heard();
+        silent_until =
+            heard.iter().filter_map(|heard| heard.strip_prefix("s ")?.parse().ok()).fold(silent_until, i64::max);
+        assert!(ms - silent_until <= 1600, "at {ms} ms there is sound up to {silent_until}");
+    }
+    bench.picture(&delta(), 8000);
+    let heard = bench.heard();
+    assert!(heard.len() < 7 && heard.last().is_some_and(|heard| heard.starts_with("s 80")), "{heard:?}");
+}
+
+#[test]
 fn a_frame_that_cannot_be_read_costs_itself() {
     let mut bench = Bench::default();
     let avcc = [&[1, 0x64, 0, 0x14, 0xff, 0xe1, 0, SPS.len() as u8][..], &SPS, &[1, 0, 6], &PPS].concat();
