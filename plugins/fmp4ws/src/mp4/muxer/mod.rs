@@ -33,8 +33,6 @@ pub const PATIENCE_NS: i64 = 1_000_000_000;
 pub const SILENCE_NS: i64 = 3_000_000_000;
 /// Sound that is so far behind the pictures is not waited for: no player of ours would.
 pub const LATE_NS: i64 = 1_500_000_000;
-/// Running time that falls by more than this is a new beginning, not another order of frames.
-const RESTART: i64 = timeline::TIMESCALE as i64;
 /// Sound whose running time falls by more than this begins anew.
 const RESTART_NS: i64 = 1_000_000_000;
 /// What may wait for the other track, in bytes for each.
@@ -220,7 +218,7 @@ impl Muxer {
         (track.begun, track.ended) = (true, false);
         track.times.expect_reorder(entry.reorder.unwrap_or(0));
         let (shown, decode) = (ticks(frame.shown), frame.decode.map(ticks));
-        let restarts = track.times.oldest().is_some_and(|oldest| shown + RESTART < oldest);
+        let restarts = track.times.begins_anew(shown);
         let media_next = track.times.next().zip(self.origin).map(|(next, origin)| next - origin);
         if restarts {
             track.times.restart();

@@ -226,6 +226,47 @@ fn a_source_that_starts_again_goes_on_in_media_time() {
 }
 
 #[test]
+fn one_picture_that_is_stamped_far_ahead_costs_none_but_itself() {
+    for ahead in [5000, 3_600_000] {
+        let mut bench = Bench::new(true);
+        bench.muxer.set_sound(aac());
+        let mut stamped = |ms, shown| {
+            bench.sound(ms);
+            bench.picture(if ms % 1000 == 0 { keyframe() } else { delta() }.as_slice(), shown);
+        };
+        (0..40).for_each(|frame| stamped(frame * 40, frame * 40));
+        stamped(1600, 1600 + ahead);
+        (41..100).for_each(|frame| stamped(frame * 40, frame * 40));
+        let inits = bench.outputs.iter().filter(|output| matches!(output, Output::Init(_))).count();
+        assert_eq!(inits, 1, "the sound stays");
+        let runs = bench.outputs.iter().filter_map(|output| match output {
+            Output::Fragment(fragment) if fragment.frames > 0 => Some(fragment.runs[0].clone()),
+            _ => None,
+        });
+        let runs: Vec<_> = runs.collect();
+        assert_eq!(runs.len(), 100);
+        for (frame, run) in runs.iter().enumerate().filter(|(frame, _)| *frame != 40) {
+            let offset = (run.shown - i64::try_from(run.tfdt).expect("not that long")).abs();
+            assert!(offset <= 90 * 80, "frame {frame} of {ahead}: {run:?}");
+        }
+        let passed = runs[99].shown - runs[41].shown;
+        assert_eq!(passed, 58 * 40 * 90);
+    }
+}
+
+#[test]
+fn pictures_out_of_order_at_a_low_rate_are_no_new_beginning() {
+    let mut bench = Bench::new(false);
+    bench.picture(&keyframe(), 0);
+    // P B B, a picture in four seconds.
+    let groups = (0..12).map(|group| group * 12_000);
+    groups.flat_map(|at| [at + 12_000, at + 4000, at + 8000]).for_each(|ms| bench.picture(&delta(), ms));
+    let heard = bench.heard();
+    assert_eq!(heard[2..5], ["d 12000", "d 4000", "d 8000"]);
+    assert_eq!(heard[35..], ["d 144000", "d 136000", "d 140000"]);
+}
+
+#[test]
 fn sound_of_a_source_that_starts_again_stays() {
     let mut bench = Bench::new(true);
     bench.muxer.set_sound(aac());

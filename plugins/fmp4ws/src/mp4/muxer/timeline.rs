@@ -22,6 +22,8 @@ const FIRST_INTERVAL: i64 = TIMESCALE as i64 / 25;
 const SHORTEST: i64 = TIMESCALE as i64 / 1000;
 /// A longer hole is one for the viewer as well. What comes after has a keyframe in front of it, or needs one anyway.
 const LONGEST_HOLE: i64 = 60 * TIMESCALE as i64;
+/// Times that fall by more than this are a new beginning, not another order of frames.
+const RESTART: i64 = TIMESCALE as i64;
 /// The most pictures that H.264 and H.265 can reorder.
 const MAX_REORDER: usize = 16;
 
@@ -85,9 +87,13 @@ impl DecodeTimes {
         self.next
     }
 
-    /// The earliest that was shown of the last frames.
-    pub fn oldest(&self) -> Option<i64> {
-        self.shown.front().copied()
+    /// Whether a frame that is shown then begins anew, instead of being shown earlier than it is decoded.
+    pub fn begins_anew(&self, shown: i64) -> bool {
+        let (Some(oldest), Some(newest)) = (self.shown.front(), self.shown.back()) else { return false };
+        // A single frame that was stamped far ahead leaves the others behind that one, and none behind the oldest. How far frames
+        // may be apart that are out of order, is known when as many as can be have come.
+        let full = self.shown.len() > MAX_REORDER;
+        shown + RESTART < *oldest || full && shown + RESTART.max(MAX_REORDER as i64 * self.interval()) < *newest
     }
 
     /// The times of the frames to come have nothing to do with those before.
