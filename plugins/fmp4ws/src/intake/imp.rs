@@ -170,7 +170,7 @@ impl Intake {
 
     fn flush(&self) {
         match &mut *self.state() {
-            State::Muxed(muxed) => **muxed = Muxed::default(),
+            State::Muxed(muxed) => muxed.flush(),
             State::Frames => self.muxer().flush(self.role() == Role::Main),
             State::Unknown => {}
         }

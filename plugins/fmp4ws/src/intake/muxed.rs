@@ -13,6 +13,8 @@ pub struct Muxed {
     first_sample: Option<i64>,
     /// From arrival, for streams whose buffers have no time stamps.
     arrival: Option<MediaClock>,
+    /// Nothing has come since a flush.
+    flushed: bool,
 }
 
 /// What is to be published.
@@ -22,6 +24,12 @@ pub enum Found {
 }
 
 impl Muxed {
+    /// What was begun is lost; what comes next may be fragments of the same stream, or another stream.
+    pub fn flush(&mut self) {
+        self.parser.flush();
+        (self.first_sample, self.arrival, self.flushed) = (None, None, true);
+    }
+
     /// Takes the next buffer. `channel_time` tells when its first byte is shown, if that is known. What was found before an
     /// error is found all the same.
     pub fn take(
@@ -35,6 +43,12 @@ impl Muxed {
         }
         let mut outputs = Vec::new();
         let result = self.parser.push(bytes, &mut outputs);
+        if self.flushed && !outputs.is_empty() {
+            self.flushed = false;
+            // Times may have fallen, and the first fragment may need another that was lost: for viewers the stream begins anew.
+            let again = self.init.clone().filter(|_| matches!(outputs[0], Output::Fragment(_)));
+            outputs.splice(..0, again.map(Output::Init));
+        }
         let found = outputs.into_iter().map(|output| match output {
             Output::Init(init) => {
                 self.init = Some(init.clone());

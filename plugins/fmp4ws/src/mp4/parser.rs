@@ -113,9 +113,16 @@ impl Parser {
         matches!(self.place, Place::Body(Body { kind, untouched: true, .. }) if &kind == b"mdat")
     }
 
-    /// Forgets what is incomplete, and the init segment: the stream starts anew (after a flush).
+    /// Forgets everything: another stream starts.
     pub fn reset(&mut self) {
         *self = Self::with_limits(self.limits);
+    }
+
+    /// Forgets what is incomplete. The init segment stays: a muxer that was flushed goes on with fragments, and whoever begins
+    /// anew sends another.
+    pub fn flush(&mut self) {
+        *self =
+            Self { limits: self.limits, init: self.init.take(), unfinished: self.unfinished.take(), ..Self::default() };
     }
 
     fn header<'a>(&mut self, mut bytes: &'a [u8], outputs: &mut Vec<Output>) -> Result<&'a [u8], Error> {

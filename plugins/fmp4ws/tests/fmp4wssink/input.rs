@@ -1,7 +1,7 @@
 //! What comes in may be anything.
 
 use crate::pipeline::{CAMERA, MUX, Pipeline, fragments_of};
-use crate::viewer::{Received, Viewer};
+use crate::viewer::{Received, Viewer, keyframe};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -149,6 +149,25 @@ fn a_flush_starts_anew() {
     push(bytes);
     let _: gst::FlowReturn = source.emit_by_name("end-of-stream", &[]);
     pipeline.wait_eos();
+}
+
+#[tokio::test]
+async fn a_muxer_that_is_flushed_goes_on_for_its_viewers() {
+    let pipeline = Pipeline::ready(&format!("{CAMERA} ! identity name=frames ! {MUX} ! fmp4wssink port=0"));
+    let mut viewer = Viewer::extended(pipeline.port()).await;
+    pipeline.play_for(1);
+    viewer.record(5).await;
+    let frames = pipeline.element("frames").static_pad("sink").expect("an identity has this pad");
+    let segment = frames.sticky_event::<gst::event::Segment>(0).expect("frames have come");
+    assert!(frames.send_event(gst::event::FlushStart::new()));
+    assert!(frames.send_event(gst::event::FlushStop::new(true)));
+    assert!(frames.send_event(segment));
+    // For its viewers the stream begins anew, and goes on.
+    while viewer.next().await
+        != Received::Json(serde_json::json!({"type": "reinit", "value": "video/mp4; codecs=\"avc1.640014\""}))
+    {}
+    let after = viewer.record(10).await;
+    assert!(keyframe(&after.fragments[0]));
 }
 
 #[test]

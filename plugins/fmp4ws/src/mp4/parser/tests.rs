@@ -186,6 +186,17 @@ fn after_an_error_only_a_reset_helps() {
     assert_eq!(outputs.len(), 1);
 }
 
+#[test]
+fn a_stream_goes_on_after_a_flush_without_another_init_segment() {
+    let mut parser = Parser::default();
+    let mut outputs = Vec::new();
+    let [before, after] = [fragment(1, 0, true, b"before"), fragment(1, 40, true, b"after")];
+    parser.push(&[init(false), before[..before.len() - 3].to_vec()].concat(), &mut outputs).expect("valid");
+    parser.flush();
+    parser.push(&after, &mut outputs).expect("the init segment is known");
+    assert_eq!(outputs, parse(&[init(false), after].concat()));
+}
+
 /// Outputs and the error, with the stream cut at these places.
 fn chunked(bytes: &[u8], cuts: &[usize]) -> (Vec<Output>, Option<Error>) {
     let mut parser = Parser::default();
