@@ -11,6 +11,7 @@ use crate::queue::{Queue, Room};
 use crate::rate::{PerSecond, Rate};
 use crate::viewer::{Viewer, ViewerReport};
 use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -362,7 +363,9 @@ impl Stream {
             queue.push_eos();
         }
         state.totals.joined += 1;
-        let viewer = Arc::new(Viewer::new(state.totals.joined, visitor, queue));
+        // Over all streams: one that is slow may leave its stream when the next one has viewers already.
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let viewer = Arc::new(Viewer::new(NEXT_ID.fetch_add(1, Ordering::Relaxed), visitor, queue));
         state.viewers.push(viewer.clone());
         drop(state);
         (self.listener)(Notice::Added(viewer.report()));
@@ -528,6 +531,15 @@ mod tests {
             wanted.load(Relaxed)
         });
         assert_eq!(asked.collect::<Vec<_>>(), [2, 2, 2]);
+    }
+
+    #[test]
+    fn no_viewer_of_a_stream_that_starts_again_has_the_number_of_one_before() {
+        let seats = [(); 2].map(|()| {
+            let stream = Stream::new("cam", LIMITS, |_| {});
+            stream.join(Visitor::mse(true, "here")).expect("there is room")
+        });
+        assert_ne!(seats[0].viewer().id(), seats[1].viewer().id());
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Viewer {
         }
     }
 
-    /// Unique in its stream.
+    /// Unique in this process.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -122,7 +122,7 @@ impl Viewer {
 /// One viewer in a [`Report`](crate::stream::Report).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ViewerReport {
-    /// Unique in its stream.
+    /// Unique in this process.
     pub id: u64,
     /// How it gets the stream.
     #[serde(rename = "kind")]
