@@ -81,6 +81,16 @@ pub enum Error {
         /// What is accepted.
         limit: u64,
     },
+    /// A fragment claims more than any sensible stream needs, though each of its boxes is allowed.
+    #[error("at byte {position} a box '{kind}' makes its fragment longer than {limit} bytes, which is the limit")]
+    TooMuch {
+        /// Offset in the stream.
+        position: u64,
+        /// The box that is too much.
+        kind: FourCc,
+        /// What is accepted.
+        limit: u64,
+    },
     /// A box of size 0, "to the end of the file": a live stream has none.
     #[error("the box '{0}' has no size (it ends with the file): a live stream needs fragments of known size")]
     Endless(FourCc),

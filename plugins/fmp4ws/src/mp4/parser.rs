@@ -169,6 +169,10 @@ impl Parser {
         if size > limit {
             return Err(Error::TooLarge { position: self.position, kind: FourCc(kind), size, limit });
         }
+        // With what stands between them, moof and mdat may have as much as both may have.
+        if keep && self.collected.len() as u64 + size > 2 * limit {
+            return Err(Error::TooMuch { position: self.position, kind: FourCc(kind), limit: 2 * limit });
+        }
         if keep {
             self.collected.extend_from_slice(head);
         }

@@ -146,6 +146,21 @@ fn a_sample_count_is_only_a_claim() {
 }
 
 #[test]
+fn boxes_between_moof_and_mdat_are_limited_together() {
+    let whole = fragment(1, 0, true, b"k");
+    let (moof, mdat) = whole.split_at(whole.len() - 9);
+    let gaps = |count| [moof, &boxed(b"free", &[0; 92]).repeat(count), mdat].concat();
+    let limits = Limits { init: 4096, fragment: 500 };
+    let push = |bytes: &[u8]| {
+        let mut parser = Parser::with_limits(limits);
+        parser.push(&init(false), &mut Vec::new()).expect("the init segment is valid");
+        parser.push(bytes, &mut Vec::new()).map(|()| parser.collected.capacity())
+    };
+    assert!(push(&gaps(5)).is_ok());
+    assert!(matches!(push(&gaps(100)), Err(Error::TooMuch { kind: FourCc([b'f', ..]), limit: 1000, .. })));
+}
+
+#[test]
 fn the_first_sample_is_announced() {
     let mut parser = Parser::default();
     let mut outputs = Vec::new();
