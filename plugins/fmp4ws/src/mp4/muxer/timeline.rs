@@ -104,6 +104,8 @@ impl DecodeTimes {
     /// When this frame should be decoded.
     fn target(&mut self, shown: i64, decode: Option<i64>) -> i64 {
         let position = self.shown.partition_point(|&earlier| earlier <= shown);
+        // Earlier than all that can be ahead of a frame: that is no order, but a wrong stamp.
+        let ordered = position > 0 || self.shown.len() <= MAX_REORDER;
         self.shown.insert(position, shown);
         if self.shown.len() > MAX_REORDER + 1 {
             self.shown.pop_front();
@@ -116,7 +118,9 @@ impl DecodeTimes {
             }
         }
         // Frames that came before and are shown after this one.
-        self.reorder = self.reorder.max(self.shown.len() - 1 - position.min(self.shown.len() - 1));
+        if ordered {
+            self.reorder = self.reorder.max(self.shown.len() - 1 - position.min(self.shown.len() - 1));
+        }
         // Of n frames in order of decoding, the times at which they are decoded are the n times at which frames are shown, in
         // rising order, earlier by as many frames as may be ahead.
         match self.shown.len().checked_sub(self.reorder + 1) {
@@ -236,6 +240,16 @@ mod tests {
         for frame in &all[20..] {
             assert!(frame.1 == 40 && (0..=120).contains(&frame.2), "{all:?}");
         }
+    }
+
+    #[test]
+    fn one_picture_that_is_stamped_earlier_teaches_no_order() {
+        let mut times = DecodeTimes::default();
+        let regular = |from: i64| (from..from + 20).map(|frame| frame * 40).collect::<Vec<_>>();
+        placed(&mut times, &regular(0));
+        placed(&mut times, &[20]);
+        let all = placed(&mut times, &regular(21));
+        assert!(all[5..].iter().all(|&(_, duration, offset)| (duration, offset) == (40, 0)), "{all:?}");
     }
 
     #[test]
