@@ -94,6 +94,30 @@ fn a_camera_is_recorded_while_it_runs_and_old_files_go() {
     assert!(streams.first().is_some_and(|(_, codec, _)| codec == "h264"), "{}: {streams:?}", last.display());
 }
 
+#[test]
+fn a_recorder_whose_disk_is_away_for_long_goes_on_when_it_is_back() {
+    let runtime = Runtime::new();
+    let folder = runtime.path("recordings/a");
+    let text = "[analysis]\nenabled = false\n[recording]\nsegment = \"2s\"\n[cameras.a]\nuri = \"test:ball\"\nrecord = true\n\
+                values = { test-width = 64, test-height = 48, test-fps = 10 }\n";
+    let config = runtime.path("valkka.toml");
+    fs::write(&config, text).expect("the test's folder is writable");
+    let valkka = Orchestrator::start(&runtime, &["run", &config.to_string_lossy()]);
+    valkka.live(LIVE);
+    eventually("it is recorded", LIVE, || files(&folder).pop());
+
+    let away = runtime.path("away");
+    fs::rename(runtime.path("recordings"), &away).expect("the folder is ours");
+    // More early ends in a row than others are granted.
+    let tried = || (valkka.process("a.record")["restarts"].as_u64() > Some(8)).then_some(());
+    eventually_or(LIVE * 2, tried, || format!("it is tried again and again\n{}", valkka.status()));
+    fs::rename(&away, runtime.path("recordings")).expect("the folder is ours");
+    let before = files(&folder);
+    let recorded = || files(&folder).into_iter().find(|file| !before.contains(file));
+    eventually_or(LIVE, recorded, || format!("it is recorded again\n{}", valkka.status()));
+    assert_eq!(valkka.status()["cameras"][0]["state"], "live", "who watches does not notice");
+}
+
 /// The beginning of a camera's picture and sound as a browser gets it, from the socket of its web process.
 fn beginning(socket: &Path, camera: &str, bytes: usize) -> Vec<u8> {
     let mut stream = UnixStream::connect(socket).expect("its web process runs");

@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use valkka_command::{Event, asynchronous::Frontend};
 
 use super::{
-    Afterwards, Kind, Order, Spec,
+    Afterwards, Order, Spec,
     backoff::Backoff,
     cgroup::{Group, Groups},
     ladder::Stop,
@@ -129,8 +129,7 @@ impl Keeper {
     async fn failed(&mut self, reason: &str, started: Instant, backoff: &mut Backoff, unusable: bool) -> Next {
         let pause = backoff.after(started.elapsed());
         let name = &self.spec.name;
-        // A camera may be switched off for days: whoever waits for it does not give up. It is told as lost all the while.
-        let hopeless = backoff.is_hopeless() && self.spec.kind != Kind::Capture;
+        let hopeless = backoff.is_hopeless() && !self.spec.kind.is_tried_for_ever();
         if unusable || hopeless {
             let times = if unusable { String::new() } else { format!(" after {} times in a row", backoff.failures()) };
             let reason = format!("{reason}; given up{times}: `valkka restart {name}` tries again");

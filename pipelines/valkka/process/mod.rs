@@ -59,6 +59,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What ends these is outside, and may pass by itself: a camera is switched off for days, a disk is full or away, the machine has no
+    /// descriptors. Nobody is there to start them again then.
+    pub fn is_tried_for_ever(self) -> bool {
+        matches!(self, Self::Capture | Self::Web | Self::Record | Self::Restream)
+    }
+
     /// Whoever depends on others is stopped before them: stages are stopped from 0 upwards.
     pub fn stop_stage(self) -> usize {
         match self {
