@@ -9,7 +9,7 @@ use std::time::Duration;
 use end::{TestChannel, fill_line, next_frame, next_item, publish, publish_all, wait_until};
 use frame_ring::{
     Canceller, CloseReason, DetachReason, FrameId, FrameInfo, Item, LostReason, Policy, PublishError, ReadError,
-    StateKind, Writer,
+    Reader, StateKind, Writer,
 };
 
 #[test]
@@ -99,10 +99,7 @@ fn a_lossless_reader_that_does_not_read_is_detached_in_the_end_and_told_why() {
 
 #[test]
 fn a_wait_for_a_lossless_reader_can_be_cancelled() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
-    let mut reader = channel.reader(Policy::Lossless, 1, 1);
-    channel.attach(&writer, &mut reader);
+    let (_channel, writer, mut reader) = patient();
     let cancel = Canceller::new().unwrap();
     let publisher = publish_two(&writer, &cancel);
     cancel.cancel();
@@ -117,6 +114,15 @@ fn a_wait_for_a_lossless_reader_can_be_cancelled() {
     assert_eq!([0, 1], [0, 1].map(|_| next_frame(&mut reader).id().seq), "nothing is lost");
     finisher.join().unwrap().unwrap();
     writer.finish(&cancel).unwrap();
+}
+
+/// A writer that waits for ever, as far as a test is concerned, and a reader with room for one frame.
+fn patient() -> (TestChannel, Writer, Reader) {
+    let channel = TestChannel::new();
+    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
+    let mut reader = channel.reader(Policy::Lossless, 1, 1);
+    channel.attach(&writer, &mut reader);
+    (channel, writer, reader)
 }
 
 /// Publishes two frames to a reader that has room for one.
@@ -135,10 +141,7 @@ fn publish_two(writer: &Writer, cancel: &Canceller) -> JoinHandle<Result<FrameId
 
 #[test]
 fn who_pauses_is_not_waited_for() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
-    let mut reader = channel.reader(Policy::Lossless, 1, 1);
-    channel.attach(&writer, &mut reader);
+    let (_channel, writer, reader) = patient();
     let publisher = publish_two(&writer, &Canceller::new().unwrap());
     reader.line().set_paused(true);
     wait_until("nobody is waited for", || publisher.is_finished());
@@ -147,10 +150,7 @@ fn who_pauses_is_not_waited_for() {
 
 #[test]
 fn a_frame_that_is_not_waited_for_to_the_end_is_counted() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
-    let mut reader = channel.reader(Policy::Lossless, 1, 1);
-    channel.attach(&writer, &mut reader);
+    let (_channel, writer, mut reader) = patient();
     let cancel = Canceller::new().unwrap();
     let publisher = publish_two(&writer, &cancel);
     cancel.cancel();
@@ -166,11 +166,8 @@ fn a_frame_that_is_not_waited_for_to_the_end_is_counted() {
 
 #[test]
 fn a_writer_that_is_closed_while_it_waits_keeps_nothing() {
-    let channel = TestChannel::new();
-    let writer = channel.writer_with(|options| options.lossless_timeout = Duration::from_secs(600));
+    let (_channel, writer, _reader) = patient();
     writer.ensure_slot_size(1).unwrap();
-    let mut reader = channel.reader(Policy::Lossless, 1, 1);
-    channel.attach(&writer, &mut reader);
     publish(&writer, b"1");
     let (kept, cancel) = (Arc::new(writer.take_slot().unwrap()), Canceller::new().unwrap());
     let (again, for_thread, until) = (kept.clone(), writer.clone(), cancel.clone());
